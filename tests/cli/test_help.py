@@ -11,8 +11,21 @@ import pytest
 from snellen.cli.main import VERBS, main
 from snellen.core import catalog
 
-# Flags whose help names what the verb prints, writes or limits.
-BY_VERB = {"--budget", "--explain", "--folds", "--json", "--out", "--seed", "--seeds", "--threads", "--resume"}
+# Flags whose help names what the verb prints, writes or limits; inputs and target are columns of data or, for `trace`,
+# numbers.
+BY_VERB = {
+    "--inputs",
+    "--target",
+    "--budget",
+    "--explain",
+    "--folds",
+    "--json",
+    "--out",
+    "--seed",
+    "--seeds",
+    "--threads",
+    "--resume",
+}
 
 
 def options(verb: str) -> list[argparse.Action]:

@@ -17,11 +17,21 @@ PAGES = {  # page -> commands whose runs it uses
     "classical.md": (),
     "comparing.md": DIGITS,
     "control.md": (),
+    "fitting-functions.md": (),
+    "filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
+    "trace.md": (),
     "training.md": (),
 }
-ELSEWHERE = ("mnist", "photos", "houses", "study digits", "--epochs 20000")  # other data; long; tested elsewhere
+ELSEWHERE = (
+    "mnist",
+    "photos",
+    "houses",
+    "study digits",
+    "study rosenbrock",
+    "--epochs 20000",
+)  # other data; long; tested elsewhere
 
 
 def shown_outputs(page: Path) -> Iterator[tuple[str, list[str]]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from snellen.api import RunOptions, TrainedRun, train
 from snellen.core.spec import Classes, Input, Labels, Numbers
@@ -140,3 +142,14 @@ def hostile_names_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 def numbers_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     torch.set_num_threads(1)
     return train(numbers(), "least-squares", options=REPORT, out=tmp_path_factory.mktemp("runs") / "numbers")
+
+
+@pytest.fixture(scope="session")
+def surface_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """An image as a surface, with snapshots of its training."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("runs")
+    y, x = np.mgrid[:16, :24]
+    Image.fromarray((x * 6 + y * 5).astype(np.uint8)).save(folder / "photo.png")
+    settings = {"task": "regress", "hidden": (8,), "epochs": 5}
+    return train(folder / "photo.png", "mlp", options=REPORT, out=folder / "surface", **settings)

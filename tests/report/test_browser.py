@@ -14,7 +14,7 @@ from snellen.report.plots import plot_svg
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["digits_run", "hostile_names_run", "numbers_run"])
+@pytest.mark.parametrize("name", ["digits_run", "hostile_names_run", "numbers_run", "surface_run"])
 def test_a_page_opens_offline_without_messages_at_any_width(
     browser: Any, name: str, scheme: str, request: pytest.FixtureRequest
 ) -> None:
@@ -75,6 +75,34 @@ def test_no_column_of_a_ladder_is_cut_off(browser: Any, tmp_path: Path, width: i
     for text in ("34.6 million", "balanced accuracy (test)", "peak RAM"):
         assert page.get_by_text(text, exact=True).first.is_visible() or width < 600, text
     page.close()
+
+
+def test_pictures_of_a_training_have_the_proportions_of_the_image(browser: Any, surface_run: TrainedRun) -> None:
+    """Each snapshot is shown with its epoch, the last picture is the image itself, and its pixels are those of it."""
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto((surface_run.folder / "report.html").resolve().as_uri())
+    figure = page.locator("figure.images", has_text="How the fit sharpens in training")
+    names = [text.strip() for text in figure.locator("li b").all_inner_texts()]
+    assert names[:3] == ["epoch 1", "epoch 2", "epoch 4"]
+    assert names[3].startswith("selected: epoch ")
+    assert names[4:] == ["the image"]
+    sizes = figure.locator("img").evaluate_all("all => all.map(i => [i.naturalWidth, i.naturalHeight])")
+    assert {width / height for width, height in sizes} == {24 / 16}
+    grey = figure.locator("img").last.evaluate(_PIXELS)
+    assert len(grey) == 2
+    assert grey[0] == 0  # the lowest level is black
+    assert grey[1] == 255  # the highest is white
+    page.close()
+
+
+_PIXELS = """image => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const at = (x, y) => context.getImageData(x, y, 1, 1).data[0];
+  return [at(0, 0), at(canvas.width - 1, canvas.height - 1)];
+}"""
 
 
 def luminance(colour: str) -> int:

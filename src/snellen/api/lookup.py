@@ -270,6 +270,7 @@ def is_run_file(name: str) -> bool:
         "predictions",
         "quarantine.jsonl",
         "samples.",
+        "snapshots.",
     )
     return name.startswith((".", *prefixes))
 

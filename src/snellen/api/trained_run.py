@@ -41,6 +41,7 @@ from snellen.core.history import read_history
 from snellen.core.record import Record, read_metrics, read_predictions, read_record, write_record
 from snellen.core.run import Progress, Run
 from snellen.core.serialization import from_plain, to_plain
+from snellen.core.snapshots import FILE as SNAPSHOTS_FILE
 from snellen.core.spec import Spec, names_of
 from snellen.core.task import PredictionDict, Predictions, Task
 from snellen.core.views import Metric
@@ -171,6 +172,7 @@ class TrainedRun:
             "metrics.json",
             "history.jsonl",
             SAMPLES_FILE,
+            SNAPSHOTS_FILE,
             *(f"predictions/{p.name}" for p in sorted((self.folder / "predictions").glob("*.safetensors"))),
         ]
         hashes = {name: file_io.sha256(self.folder / name) for name in names if (self.folder / name).exists()}

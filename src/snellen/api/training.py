@@ -45,6 +45,7 @@ from snellen.core.random import seeded
 from snellen.core.record import Record, read_record, versions, write_record
 from snellen.core.run import Run
 from snellen.core.serialization import to_plain
+from snellen.core.snapshots import Snapshots
 from snellen.core.spec import as_stored
 from snellen.data.experience import open_experience, samples_of
 from snellen.data.formats import OpenOptions, target_of_task
@@ -82,7 +83,7 @@ def train(
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
-    opened = open_experience(data, seed=split_seed, options=OpenOptions(target=target_of_task(task)))
+    opened = open_experience(data, seed=split_seed, options=OpenOptions(target=target_of_task(task, data)))
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     opened = for_task(opened, learner.task)
     if isinstance(loss, str):
@@ -264,6 +265,7 @@ def _fit(
     sizes = data.spec.sizes
     diagnosed = min(sizes["train"], training_sample_limit(data))  # training samples that the diagnosis predicts
     run.validation_fraction = sizes["val"] / max(sizes["train"], 1)
+    run.snapshots = Snapshots() if data.spec.has_training_views else None
     run.evaluation_cost = 1 + (sizes["test"] + diagnosed) / max(sizes["val"], 1)
     model = build(learner, settings, record)
     with limit_threads(record.threads), deterministic_kernels(record.device), run.handle_signals():
@@ -275,6 +277,8 @@ def _fit(
             record = dataclasses.replace(record, threads=torch.get_num_threads(), threads_on_trial=False)
         model.eval()
         file_io.write_tensors(folder / "model.safetensors", model.state_dict())
+        if run.snapshots is not None:
+            run.snapshots.write(folder)
         trained = TrainedRun(folder, record, learner, model, data)
         costs = model_cost(model, learner.task, data, record.spec, cost)
         trained.evaluate_splits(

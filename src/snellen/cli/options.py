@@ -100,6 +100,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="Samples of points taken from each mesh; all of them are in one split (default 1)",
     )
     group.add_argument(
+        "--surface-side",
+        metavar="PIXELS",
+        type=int_at_least(1),
+        help="Longer side to which an image that is fitted as a surface (--task regress) is reduced; each pixel is a "
+        "sample, at most 1024 (default 128)",
+    )
+    group.add_argument(
         "--split-seed",
         metavar="N",
         type=int_at_least(0),
@@ -232,7 +239,7 @@ def open_data(args: argparse.Namespace) -> Experience:
     target, inputs = values.get("target"), values.get("inputs")
     options = OpenOptions(
         format=values.get("data_format"),
-        target=tuple(target.split(",")) if target else target_of_task(values.get("task")),
+        target=tuple(target.split(",")) if target else target_of_task(values.get("task"), args.data),
         inputs=tuple(inputs.split(",")) if inputs else (),
         sequence_id=values.get("sequence_id"),
         time=values.get("time"),
@@ -246,6 +253,7 @@ def open_data(args: argparse.Namespace) -> Experience:
         nodata=values.get("nodata"),
         mesh_points=values.get("mesh_points"),
         mesh_samples=values.get("mesh_samples"),
+        surface_side=values.get("surface_side"),
         quarantine=values.get("quarantine", False),
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),

@@ -53,6 +53,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     if unknown:
         raise UsageError(f"No published table is called {unknown[0]!r}", suggest_name(unknown[0], list(TABLES)))
     values = vars(args)
+    _check_flags(args.names, values)
     if not args.names and "stored" not in values:
         _list(list(TABLES.values()), args.format, "json" in args)
         return 0
@@ -73,6 +74,21 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             progress.end()
         _show(table, result, args.format, "json" in args)
     return 0
+
+
+def _check_flags(names: Sequence[str], values: dict[str, object]) -> None:
+    """Refuse flags of a measurement where nothing is measured.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    flags = [f"--{name}" for name in ("seeds", "quick", "device", "out") if name in values]
+    if flags and "stored" in values:
+        raise UsageError(
+            f"{flags[0]} has no effect with --stored, which measures nothing", f"Omit {flags[0]} or --stored."
+        )
+    if flags and not names:
+        raise UsageError(f"{flags[0]} has no effect without the NAME of a table", "snellen reproduce lists the names.")
 
 
 def _measure(

@@ -28,6 +28,7 @@ from snellen.core.errors import DataError, Diverged, Stopped, first_line
 from snellen.core.history import History
 from snellen.core.random import key, reseed, seeded, seeders
 from snellen.core.record import read_record, write_record
+from snellen.core.snapshots import Snapshots
 
 T = TypeVar("T")
 
@@ -88,6 +89,7 @@ class Run:
         self.started = time.monotonic()
         self.signal: int | None = None
         self.notes: dict[str, Any] = {}
+        self.snapshots: Snapshots | None = None  # where the report shows the model in training
         self.training_predictions: dict[str, Tensor] | None = None  # where `fit` knows them: the diagnosis reads them
         self.validation_predictions: tuple[dict[str, Tensor], float] | None = None  # where `fit` knows them; seconds
         self.history = History(folder / "history.jsonl")

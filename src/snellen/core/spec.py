@@ -81,6 +81,7 @@ class Input:
             sequences, (C, T) for recordings; None where it varies.
         levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
         rate: of recordings, samples per second.
+        grid: of samples that are the points of a grid, in row-major order: its rows and columns; () of others.
     """
 
     modality: Modality
@@ -93,6 +94,7 @@ class Input:
     optional: bool = False  # whether samples may lack it, where there are several inputs
     levels: tuple[int, ...] = ()
     rate: float | None = None
+    grid: tuple[int, ...] = ()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -311,6 +313,11 @@ class Spec:
     def with_input(self, name: str) -> Spec:
         """The spec with one of several inputs."""
         return replace(self, inputs={name: self.inputs[name]})
+
+    @property
+    def has_training_views(self) -> bool:
+        """Whether the report shows the model in training (`Task.training_views`), so that runs store snapshots."""
+        return bool(self.input.grid)
 
     @property
     def modality(self) -> Modality:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,19 @@ def no_model_views(model: Any, data: Any, spec: Spec) -> list[View]:
     return []
 
 
+class TrainingModel(NamedTuple):
+    """A model at a time of its training: what it is called, the epoch (None where unknown), the model."""
+
+    title: str
+    epoch: int | None
+    model: Any
+
+
+def no_training_views(models: Iterable[TrainingModel], data: Any, spec: Spec) -> list[View]:
+    """The report has no views of the model in training."""
+    return []
+
+
 def sample_count(predictions: Predictions, spec: Spec) -> int:
     """Number of samples."""
     return len(predictions["ids"])
@@ -156,6 +169,8 @@ class Task(Generic[X_contra, P_contra]):
             run uses the data without its target (`without_target`), and the baseline reads the inputs too.
         sample: new samples of a model, (count, ...) in raw units of the data; None: its models draw none.
         model_views: views of the report that need the model itself, such as samples that it draws.
+        training_views: views of how a model changes in training: of its snapshots in the order of their epochs, and of
+            the selected model; only where `Spec.has_training_views`. Each model is valid until the next one is taken.
     """
 
     name: str
@@ -180,3 +195,4 @@ class Task(Generic[X_contra, P_contra]):
     has_target: bool = True
     sample: Callable[[P_contra, int, torch.Generator], Tensor] | None = None
     model_views: Callable[[P_contra, X_contra, Spec], list[View]] = no_model_views
+    training_views: Callable[[Iterable[TrainingModel], X_contra, Spec], list[View]] = no_training_views

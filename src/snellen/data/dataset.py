@@ -56,6 +56,7 @@ class RawDataset:
         skipped: files and samples that are not used, each with its reason.
         bad_samples: samples of the source whose annotation cannot be used, each with its reason.
         bad_sample_findings: the errors about these samples.
+        nodata_replaced: whether the format has replaced the pixels without data (`OpenOptions.nodata`).
     """
 
     source: Source
@@ -72,6 +73,7 @@ class RawDataset:
     skipped: tuple[Skipped, ...] = ()
     bad_samples: Mapping[int, Skipped] = field(default_factory=dict)
     bad_sample_findings: tuple[Finding, ...] = ()
+    nodata_replaced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

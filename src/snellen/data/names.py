@@ -23,6 +23,7 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
     "folder": "images in one folder per class, with or without train, val and test",
     "recordings": "recordings to forecast: one text file of numbers each, one CSV file, or an array (N, T, D)",
+    "image-surface": "one image whose colour is fitted as a function of the position, with --task regress",
 }
 
 FILE_COUNTS = {"set aside": "skipped", "no data": "ignored (not data)"}  # keys of `Dataset.files` as displayed

@@ -45,7 +45,7 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
         if options.wants_future:
             raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
-        _check_mesh_options(name, "built-in data", options)
+        _check_options_of_one_format(name, "built-in data", options)
         if options.inputs or options.sequence_id or options.time:
             raise UsageError(f"{name} is built in and has no columns", "Omit --inputs, --sequence-id and --time.")
         raw = open_builtin(name, seed, options.target)
@@ -104,7 +104,7 @@ def _nodata(options: OpenOptions) -> float | None:
 
 def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
     """Raw data with the value of pixels without data. Raises UsageError unless it has images of more than 8 bits."""
-    if options.nodata is None:
+    if options.nodata is None or raw.nodata_replaced:
         return raw
     if not isinstance(raw.source, ImageFiles) or raw.source.dtype == "uint8":
         raise UsageError(
@@ -125,11 +125,15 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
         )
 
 
-def _check_mesh_options(data: Path | str, format: str, options: OpenOptions) -> None:
-    """Raise UsageError for options of meshes where the data is none."""
-    for flag, value in (("--mesh-points", options.mesh_points), ("--mesh-samples", options.mesh_samples)):
-        if value is not None and format != "meshes":
-            raise UsageError(f"{flag} applies to meshes; {data} is read as {format}", f"Omit {flag}.")
+def _check_options_of_one_format(data: Path | str, format: str, options: OpenOptions) -> None:
+    """Raise UsageError for options of one format where the data is read as another."""
+    for flag, value, only, what in (
+        ("--mesh-points", options.mesh_points, "meshes", "meshes"),
+        ("--mesh-samples", options.mesh_samples, "meshes", "meshes"),
+        ("--surface-side", options.surface_side, "image-surface", "one image fitted as a surface"),
+    ):
+        if value is not None and format != only:
+            raise UsageError(f"{flag} applies to {what}; {data} is read as {format}", f"Omit {flag}.")
 
 
 def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
@@ -139,7 +143,11 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
     readers = formats()
     if options.format is not None and options.format not in readers:
         raise UsageError(f"Unknown format {options.format!r}", suggest_name(options.format, list(readers)))
-    candidates = list(readers.values()) if options.format is None else [readers[options.format]]
+    candidates = [format for format in readers.values() if not format.for_target]
+    if options.format is not None:
+        candidates = [readers[options.format]]
+    elif options.target:
+        candidates = [*(format for format in readers.values() if (format.for_target,) == options.target), *candidates]
     if options.wants_future:
         candidates = [format for format in candidates if format.future]
         if not candidates:
@@ -154,7 +162,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
         for place in reversed(places) if format.any_depth else places:
             if format.recognises(place):
                 _check_options(path, format, options)
-                _check_mesh_options(path, format.name, options)
+                _check_options_of_one_format(path, format.name, options)
                 raw = format.open_raw(place, options)
                 if place == path:
                     return place, raw

@@ -90,7 +90,7 @@ def ladder(
     """
     started = time.monotonic()
     whole_budget, budget = budget, max(budget - used, 0.5 * budget)
-    opened = open_experience(data, seed=split_seed, options=OpenOptions(target=target_of_task(task)))
+    opened = open_experience(data, seed=split_seed, options=OpenOptions(target=target_of_task(task, data)))
     check_splits(opened)
     selected_task = find_task(task, opened.spec)
     opened = for_task(opened, selected_task)

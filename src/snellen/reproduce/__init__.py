@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snellen.reproduce import (
+    approximation,
     curve_fit,
     depth,
     initialisation,
@@ -13,6 +14,7 @@ from snellen.reproduce import (
     parameters,
     resnext,
     roi_align,
+    surface,
     units,
 )
 from snellen.reproduce.table import PublishedTable
@@ -21,6 +23,8 @@ TABLES: dict[str, PublishedTable] = {
     table.name: table
     for table in (
         curve_fit.TABLE,
+        surface.TABLE,
+        approximation.TABLE,
         initialisation.TABLE,
         optimizers.TABLE,
         mnist.TABLE,

@@ -160,6 +160,8 @@ def fit_by_gradient(
         run.keep(average=average)
     if scaler:
         run.keep(scaler=scaler)
+    if run.snapshots is not None:
+        run.keep(snapshots=run.snapshots)
     if hasattr(batches, "samples_per_batch"):
         run.notes["samples per step"] = batches.samples_per_batch * settings.grad_accum_steps
     factor = make_schedule(settings.schedule, steps, settings.warmup)
@@ -178,6 +180,8 @@ def fit_by_gradient(
                 for group in optimizer.param_groups:
                     group["lr"] = current = rate
             run.log(loss=update(step))
+            if run.snapshots is not None and (step + 1) % epoch == 0:
+                run.snapshots.offer((step + 1) // epoch, validated)
             if validate is not None and ((step + 1) % epoch == 0 or step + 1 == steps):
                 run.flush()  # raises Diverged before weights that are not finite are validated
                 score = validation_score(validated, validate)

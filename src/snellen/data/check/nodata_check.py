@@ -32,8 +32,9 @@ def check_nodata(source: object) -> None:
         return
     counts = [int(mark_nodata(image, value).sum()) for image in images]
     fraction = sum(counts) / sum(map(len, images))
+    where = source.root if len(source) > 1 else source.path(0)
     raise DataError(
-        f'{source.root}: the value {value:g} looks like "no data": {100 * fraction:.2g} % of the pixels, in '
+        f'{where}: the value {value:g} looks like "no data": {100 * fraction:.2g} % of the pixels, in '
         f"{sum(count > 0 for count in counts)} of {len(images)} images read",
         f"Mark it with --nodata={value:g}: it then counts neither for the range nor for copies. "
         "--nodata=none reads it as any value.",

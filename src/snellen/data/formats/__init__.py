@@ -5,17 +5,20 @@ To add a format: one file here with `NAME`, `recognises` and `open_raw`, and its
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from snellen.data.dataset import RawDataset
+from snellen.data.formats.file_names import is_image_name
 from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
 FUTURE = "future"  # as the target: the next steps of the input
+SURFACE = "surface"  # as the target: the colour at a position of one image
 _TARGETS = {"forecast": (FUTURE,)}
 
 
@@ -42,6 +45,7 @@ class OpenOptions:
         mesh_points: points of the cloud that is sampled from each mesh; None: 1024.
         mesh_samples: clouds sampled from each mesh; None: one.
         rounding: version of the rounding of generated splits; 1 is that of runs before version 2.
+        surface_side: longer side in pixels to which an image is reduced that is fitted as a surface; None: 128.
     """
 
     format: str | None = None
@@ -65,6 +69,7 @@ class OpenOptions:
     rounding: Literal[1, 2] = ROUNDING
     mesh_points: int | None = None
     mesh_samples: int | None = None
+    surface_side: int | None = None
 
     @property
     def wants_future(self) -> bool:
@@ -73,9 +78,16 @@ class OpenOptions:
         return self.target == (FUTURE,) or any(count is not None for count in steps)
 
 
-def target_of_task(task: str | None) -> tuple[str, ...]:
-    """The target that the name of a task gives, for `OpenOptions.target`; () of all other tasks."""
+def target_of_task(task: str | None, data: object) -> tuple[str, ...]:
+    """The target that the name of a task gives for a path, for `OpenOptions.target`; () of all other tasks."""
+    if task == "regress" and isinstance(data, str | Path) and is_image_file(data):
+        return (SURFACE,)
     return _TARGETS.get(task or "", ())
+
+
+def is_image_file(path: str | Path) -> bool:
+    """Whether a path is one file with the suffix of an image."""
+    return is_image_name(os.path.basename(path)) and os.path.isfile(os.path.expanduser(path))
 
 
 class Format(NamedTuple):
@@ -84,6 +96,7 @@ class Format(NamedTuple):
     any_depth: whether it recognises data below further folders, whose names then become a part of the result.
     future: whether its target is the future of a recording (`OpenOptions.wants_future`): only such formats are tried
         then, and they are named by `--data-format` otherwise.
+    for_target: the target for which the format is tried; "": for any. It may be named by `--data-format` as well.
     """
 
     name: str
@@ -91,6 +104,7 @@ class Format(NamedTuple):
     open_raw: Callable[[Path, OpenOptions], RawDataset]
     any_depth: bool = False
     future: bool = False
+    for_target: str = ""
 
 
 def formats() -> dict[str, Format]:
@@ -103,6 +117,7 @@ def formats() -> dict[str, Format]:
         idx,
         image_folder,
         image_mask,
+        image_surface,
         labelme,
         mesh_folder,
         recordings,
@@ -125,5 +140,6 @@ def formats() -> dict[str, Format]:
         image_mask.FORMAT,
         image_folder.FORMAT,
         recordings.FORMAT,
+        image_surface.FORMAT,
     )
     return {format.name: format for format in known}

@@ -10,7 +10,7 @@ from snellen.data.decode.audio import CONVERT as CONVERT_RECORDINGS
 from snellen.data.decode.header import HEIF_SUFFIXES
 from snellen.data.file_index import walk
 from snellen.data.formats.annotation_files import is_label_studio, of_whole_images
-from snellen.data.formats.file_names import split_and_rest
+from snellen.data.formats.file_names import is_image_name, split_and_rest
 from snellen.data.source import Skipped
 
 _TABLES = "Save features as a table (CSV) or as arrays (NPZ)."
@@ -92,6 +92,12 @@ def unread_error(path: Path, choose: str) -> DataError:
         if is_label_studio(path):
             return label_studio_error(path)
         return DataError(f"{path} is a JSON file of no known layout, which is not read", _EXPORT)
+    if path.is_file() and is_image_name(path.name):
+        return DataError(
+            f"{path} is one image, not a dataset of images",
+            "Fit its colour as a function of the position: --task regress without --target (where there is no --task: "
+            "--data-format image-surface). Else give the folder of the images as DATA.",
+        )
     names = [file.path for file in walk(path).files] if path.is_dir() else [path.name]
     data = [name for name in names if not Path(name).name.lower().startswith(_SYSTEM)]
     suffixes = Counter(Path(name).suffix.lower() for name in data)

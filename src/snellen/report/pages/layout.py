@@ -32,7 +32,7 @@ def join_sections(sections: Sequence[Section]) -> str:
     return "\n".join(section.html() for section in sections if section.body or section.lead)
 
 
-def page(title: str, subject: str, header: str, body: str, script: str = "") -> str:
+def page(title: str, subject: str, header: str, body: str, script: str = "", style: str = "") -> str:
     """A complete HTML document without external references.
 
     Args:
@@ -41,6 +41,7 @@ def page(title: str, subject: str, header: str, body: str, script: str = "") -> 
         header: HTML of the header.
         body: HTML of the sections.
         script: JavaScript that runs after the body; the page allows no other.
+        style: style sheet of this kind of page, after that of all pages.
     """
     code, policy = _inline_script(script)
     chart = "".join(f'<span style="--row:{row}">{letters}</span>' for row, letters in enumerate(CHART))
@@ -55,7 +56,7 @@ def page(title: str, subject: str, header: str, body: str, script: str = "") -> 
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>
-{style_sheet()}
+{style_sheet()}{style}
 </style>
 </head>
 <body>

@@ -23,6 +23,7 @@ from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose, examines_layers, leakage_findings
 from snellen.report.diagnosis_size import DiagnosisSize, diagnosis_size, trained_samples
 from snellen.report.learning_curves import HistoryRow
+from snellen.report.training_snapshots import training_models
 
 INTERNALS_SAMPLES = 16  # training samples with which a learner may draw the internals of its model
 
@@ -120,6 +121,9 @@ def run_summary(
         baseline_gain=gain,
     )
     views = learner.task.views(predictions, data, record.spec) if len(predictions["ids"]) else []
+    in_training: list[View] = []
+    if record.spec.has_training_views:
+        in_training = learner.task.training_views(training_models(folder, model, history), data, record.spec)
     x = data.example("train", evidence.device)
     samples = samples_of(reference_metrics.subsample(data, "train", INTERNALS_SAMPLES))
     if samples is not None and samples.annotations is None:
@@ -138,6 +142,6 @@ def run_summary(
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         diagnosed=size,
-        views=[*learner.task.model_views(model, data, record.spec), *views],
+        views=[*learner.task.model_views(model, data, record.spec), *in_training, *views],
         inside=learner.model_views(model, x) if len(x) else [],
     )

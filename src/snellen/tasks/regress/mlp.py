@@ -51,7 +51,17 @@ class MLPRegressorSettings:
     loss_settings: RegressionLossSettings = RegressionLossSettings()
 
 
+_FOR_IMAGE_SURFACE = {
+    "hidden": Suggestion(value=(64, 64, 64, 64), reason="pixels of one image: a deep network has sharper edges"),
+    "activation": Suggestion(value="relu", reason="pixels of one image: ReLU has sharper edges than tanh"),
+}
+
+
 def suggest(spec: Spec) -> dict[str, Suggestion]:
+    return {**_by_count(spec), **(_FOR_IMAGE_SURFACE if spec.input.grid else {})}
+
+
+def _by_count(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     if count < 1000:
         return {

@@ -17,6 +17,7 @@ from snellen.core.views import Metric, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import regression
 from snellen.modalities.sample_views import samples_view
+from snellen.tasks.regress import image_surface
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
 
@@ -185,4 +186,6 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     export=export,
     display=DISPLAY,
     diagnosis=DIAGNOSIS,
+    model_views=image_surface.model_views,
+    training_views=image_surface.training_views,
 )
