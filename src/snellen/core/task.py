@@ -97,6 +97,11 @@ def no_model_views(model: Any, data: Any, spec: Spec) -> list[View]:
     return []
 
 
+def no_input_maps(model: Any, data: Any, spec: Spec, split: str) -> list[View]:
+    """The model is not drawn over its inputs."""
+    return []
+
+
 def sample_count(predictions: Predictions, spec: Spec) -> int:
     """Number of samples."""
     return len(predictions["ids"])
@@ -156,6 +161,8 @@ class Task(Generic[X_contra, P_contra]):
             run uses the data without its target (`without_target`), and the baseline reads the inputs too.
         sample: new samples of a model, (count, ...) in raw units of the data; None: its models draw none.
         model_views: views of the report that need the model itself, such as samples that it draws.
+        input_maps: views of the model over the range of its one or two inputs, with the training samples and those of a
+            split ("val" or "test"); the first is the map itself, which a study shows of each cell.
     """
 
     name: str
@@ -180,3 +187,4 @@ class Task(Generic[X_contra, P_contra]):
     has_target: bool = True
     sample: Callable[[P_contra, int, torch.Generator], Tensor] | None = None
     model_views: Callable[[P_contra, X_contra, Spec], list[View]] = no_model_views
+    input_maps: Callable[[P_contra, X_contra, Spec, str], list[View]] = no_input_maps

@@ -138,6 +138,10 @@ def run_summary(
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         diagnosed=size,
-        views=[*learner.task.model_views(model, data, record.spec), *views],
+        views=[
+            *learner.task.input_maps(model, data, record.spec, split),
+            *learner.task.model_views(model, data, record.spec),
+            *views,
+        ],
         inside=learner.model_views(model, x) if len(x) else [],
     )

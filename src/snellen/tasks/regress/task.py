@@ -19,6 +19,7 @@ from snellen.metrics import regression
 from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
+from snellen.tasks.regress.maps import input_maps
 
 MAX_WORST = 12  # samples shown
 
@@ -185,4 +186,5 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     export=export,
     display=DISPLAY,
     diagnosis=DIAGNOSIS,
+    input_maps=input_maps,
 )
