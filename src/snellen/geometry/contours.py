@@ -11,7 +11,7 @@ import numpy as np
 
 Array = np.ndarray
 
-# Edges of a cell: 0 bottom, 1 right, 2 top, 3 left. Bits of its corners, from the bottom left anticlockwise: 1, 2, 4, 8.
+# Edges of a cell: 0 bottom, 1 right, 2 top, 3 left. Bits of its corners: 1, 2, 4, 8, anticlockwise from bottom left.
 _SEGMENTS = {
     1: [(3, 0)],
     2: [(0, 1)],

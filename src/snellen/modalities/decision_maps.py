@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snellen.core.views import DecisionMap, MapLines, MapPoints
 from snellen.geometry.contours import contour_lines
-from snellen.geometry.hyperplane import class_boundaries, project, signed_distance
+from snellen.geometry.hyperplane import boundary_distance, class_boundaries, project
 from snellen.geometry.linear_regions import MAX_REGIONS, linear_regions
 from snellen.modalities.input_space import SPLIT_NAMES, Function, InputSpace
 from snellen.nn.piecewise_linear import LinearLayers
@@ -61,9 +61,9 @@ def class_map(
     lines = [MapLines(name="decision boundary", kind="boundary", paths=boundary)]
     parts = [f"{wrong:,} of {drawn:,} drawn samples are misclassified."]
     equal = _is_equal(space)
-    if linear and layers and len(names) == 2:
+    if linear and layers:
         perpendiculars = _perpendiculars(space, layers)
-        lines.append(MapLines(name="distance from the hyperplane", kind="distance", paths=perpendiculars))
+        lines.append(MapLines(name="distance from the boundary", kind="distance", paths=perpendiculars))
         if not equal:
             parts.append("The axes have different scales, so a perpendicular does not look perpendicular.")
     unit_lines, sentence = _unit_lines(space, layers)
@@ -213,18 +213,22 @@ def _class_contours(space: InputSpace, values: np.ndarray, side: int) -> list[Pa
 
 
 def _perpendiculars(space: InputSpace, layers: LinearLayers) -> list[Path]:
-    """Segments from a few drawn training samples to the hyperplane between two classes: near ones and far ones."""
-    w, b = layers.weights[0][1] - layers.weights[0][0], layers.biases[0][1] - layers.biases[0][0]
-    if float(w.abs().max()) == 0:
-        return []
+    """Segments from a few drawn training samples to the nearest boundary of their class: near ones and far ones."""
+    w, b = layers.weights[0], layers.biases[0]
     x = torch.from_numpy(space.drawn[0].coordinates)
-    feet = project(w, b, x).numpy()
-    inside = np.flatnonzero(space.axes[0].contains(feet[:, 0]) & space.axes[1].contains(feet[:, 1]))
-    order = inside[np.argsort(signed_distance(w, b, x).numpy()[inside], kind="stable")]
-    chosen = (
-        order[np.unique(np.linspace(0, len(order) - 1, NUM_PERPENDICULARS).round().astype(int))] if len(order) else []
-    )
-    return [_path(np.stack([x[k].numpy(), feet[k]])) for k in chosen]
+    predicted, neighbour, distance = boundary_distance(w, b, x)
+    found = torch.isfinite(distance)
+    normal, offset = (w - w[:, None])[predicted, neighbour], (b - b[:, None])[predicted, neighbour]
+    feet = x.clone()
+    for k in torch.nonzero(found)[:, 0].tolist():
+        feet[k] = project(normal[k], offset[k], x[k : k + 1])[0]
+    inside = found.numpy() & np.all([axis.contains(feet[:, k].numpy()) for k, axis in enumerate(space.axes)], axis=0)
+    rows = np.flatnonzero(inside)
+    order = rows[np.argsort(distance.numpy()[rows], kind="stable")]
+    if not len(order):
+        return []
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, NUM_PERPENDICULARS).round().astype(int))]
+    return [_path(torch.stack([x[k], feet[k]]).numpy()) for k in chosen]
 
 
 def _points(

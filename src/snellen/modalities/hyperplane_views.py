@@ -9,6 +9,7 @@ from torch import Tensor
 
 from snellen.core.views import Cell, Table, Text, View
 from snellen.data.dataset import Dataset, Labelled
+from snellen.data.formats.table_targets import split_unit
 from snellen.geometry.hyperplane import boundary_distance, signed_distance
 from snellen.modalities.input_space import InputSpace
 from snellen.nn.piecewise_linear import LinearLayers
@@ -68,18 +69,20 @@ def distance_view(
         rows.append(
             [
                 f"{which}: {data.name(int(space.train.ids[k]))}",
+                f"{float(distance[k]):.4g}",
                 *(f"{v:.5g}" for v in x[k, : len(shown)].tolist()),
                 names[int(truth[k])],
                 f"{names[int(predicted[k])]}{wrong}",
                 *extra[k : k + 1],
-                f"{float(distance[k]):.4g}",
             ]
         )
     if len(space.names) > MAX_COLUMNS:
         caption += f" Columns: the first {MAX_COLUMNS} of {len(space.names)}."
-    if len(space.names) > 1:
-        caption += " A distance over columns of different units has no unit: rescale the columns to compare."
-    columns = ["training sample", *shown, "true class", "predicted", *extra_column, "distance"]
+    units = {split_unit(name)[1] for name in space.names}
+    unit = f" [{units.pop()}]" if len(units) == 1 and units != {""} else ""
+    if len(units) > 1:
+        caption += " The columns have different units, so a distance has none: it depends on their choice."
+    columns = ["training sample", f"distance{unit}", *shown, "true class", "predicted", *extra_column]
     return Table(title=title, columns=columns, rows=rows, caption=caption)
 
 

@@ -50,19 +50,23 @@ class _Frame(NamedTuple):
 
 
 def decision_map_html(view: DecisionMap) -> str:
-    """A decision map as one `<svg>` element and a legend, without scripts and ids."""
+    """A decision map with its legend, without scripts and ids."""
+    return decision_map_svg(view) + legend_html([view])
+
+
+def decision_map_svg(view: DecisionMap) -> str:
+    """A decision map as one `<svg>` element."""
     frame = _frame(view)
     total = TOP + frame.height + BOTTOM
     image = (
         f'<svg x="{LEFT}" y="{TOP}" width="{frame.width:.1f}" height="{frame.height:.1f}" overflow="hidden">'
         f"{_image(view, frame)}</svg>"
     )
-    svg = (
+    return (
         f'<svg viewBox="0 0 {WIDTH} {total:.0f}" role="img" aria-label="{escape(_label(view))}" font-size="12" '
         f'font-family="var(--sans, sans-serif)" fill="none" stroke="none">{image}{_axes(frame)}{_lines(frame)}'
         f"{_samples(frame)}{_colour_bar(frame) if view.levels else ''}</svg>"
     )
-    return svg + _legend(view)
 
 
 def _label(view: DecisionMap) -> str:
@@ -184,8 +188,8 @@ def _ticks(ends: tuple[float, float], log: bool, most: int) -> list[tuple[float,
     low, high = ends
     if log:
         first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
-        step = max(1, math.ceil((last - first + 1) / most))
-        return [(10.0**k, _text(10.0**k)) for k in range(first, last + 1, step)]
+        every = max(1, math.ceil((last - first + 1) / most))
+        return [(10.0**k, _text(10.0**k)) for k in range(first, last + 1, every)]
     raw = (high - low) / most
     step = 10.0 ** math.floor(math.log10(raw))
     step *= next(factor for factor in (1, 2, 5, 10) if factor * step >= raw)
@@ -200,6 +204,11 @@ def _ticks(ends: tuple[float, float], log: bool, most: int) -> list[tuple[float,
 def _text(value: float, digits: int = 6) -> str:
     """A number in few characters."""
     return f"{value:.{min(digits, 9)}g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e−").replace("-", "−")
+
+
+def _level_text(value: float) -> str:
+    """A number with three significant digits, without an exponent below 100,000."""
+    return f"{value:.0f}".replace("-", "−") if 1e3 <= abs(value) < 1e5 else _text(value, 3)
 
 
 def _colour_bar(frame: _Frame) -> str:
@@ -217,7 +226,7 @@ def _colour_bar(frame: _Frame) -> str:
     every = max(1, math.ceil(count / (frame.height / 16)))
     for k in range(0, count, every):
         y = TOP + frame.height * (1 - (k / (count - 1) if count > 1 else 0.5))
-        text = _text(view.levels[k], 3)
+        text = _level_text(view.levels[k])
         labels.append(f'<text x="{x + width + 4:.1f}" y="{y + 4:.1f}">{text}</text>')
     middle = TOP + frame.height / 2
     name = escape(_shortened(view.value_name, int(frame.height / 6.2)))
@@ -333,7 +342,15 @@ def marker(label: int, radius: float) -> str:
 # -- legend -----------------------------------------------------------------------------------------------------------
 
 
-def _legend(view: DecisionMap) -> str:
+def legend_html(views: Sequence[DecisionMap]) -> str:
+    """The legend of one or several maps: classes, splits, kinds of lines."""
+    keys = dict.fromkeys(key for view in views for key in _keys(view))
+    items = "".join(f"<li>{symbol}{escape_name(name)}</li>" for symbol, name in keys)
+    return f'<ul class="legend">{items}</ul>'
+
+
+def _keys(view: DecisionMap) -> list[tuple[str, str]]:
+    """Symbol and name of each entry of the legend."""
     keys = [
         (_key(f'<path d="M7 7{marker(k, 4)}" {_fill(k, True)}/>'), name)
         for k, name in enumerate(view.classes[:MAX_KEYS])
@@ -350,8 +367,7 @@ def _legend(view: DecisionMap) -> str:
         style = _line_style(view, line).replace("#000", "currentColor")
         style = style if "stroke=" in style else f'stroke="currentColor" {style}'
         keys.append((_key(f'<path d="M0 7H22" {style}/>', 22), line.name))
-    items = "".join(f"<li>{symbol}{escape_name(name)}</li>" for symbol, name in keys)
-    return f'<ul class="legend">{items}</ul>'
+    return keys
 
 
 def _key(body: str, width: int = 14) -> str:
