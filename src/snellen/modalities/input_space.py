@@ -25,7 +25,9 @@ MAX_READ = 20_000  # training samples whose range and distances are computed
 MAX_DRAWN = {"train": 400, "val": 200, "test": 200}  # samples drawn
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MARGIN = 0.08  # of the range of the samples, on both sides of it
-OUTLYING = 6.0  # ranges of the central 98 % of the samples: a longer axis is cut
+CENTRAL = 0.98  # fraction of the samples without outliers
+OUTLYING = 6.0  # ranges of these samples: a longer axis is cut
+MIN_SAMPLES = 20  # from which samples can be outliers
 LOG_RATIO = 1000.0  # of largest and smallest value, from which an axis may be logarithmic
 SIDES = (161, 121, 81, 61, 41, 25)  # grid points of an axis
 GRID_SECONDS = 0.1  # for the predictions of a grid
@@ -204,7 +206,8 @@ def _axis(name: str, values: np.ndarray) -> Axis:
     if low > 0 and high / low >= LOG_RATIO and (float(np.median(values)) - low) < 0.05 * (high - low):
         factor = (high / low) ** MARGIN
         return Axis(name, low / factor, high * factor, log=True)
-    first, last = (float(v) for v in np.quantile(values, [0.01, 0.99]))
+    cut = math.ceil((1 - CENTRAL) / 2 * len(values))
+    first, last = (float(v) for v in np.sort(values)[[cut, -1 - cut]]) if len(values) >= MIN_SAMPLES else (low, high)
     if last > first and high - low > OUTLYING * (last - first):
         low, high = max(low, first - (last - first) / 2), min(high, last + (last - first) / 2)
     margin = MARGIN * (high - low)

@@ -100,7 +100,7 @@ def _image(view: DecisionMap, frame: _Frame) -> str:
     pixels = _surface_pixels(view) if not view.classes else _class_pixels(view)
     rows, columns = pixels.shape[:2]
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels[::-1])).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(pixels[::-1])).save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
     cell = frame.width / (columns - 1), frame.height / (rows - 1)
     return (
