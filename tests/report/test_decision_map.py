@@ -104,7 +104,7 @@ def test_data_of_other_forms(tmp_path: Path) -> None:
     view = maps(train(classes(far, y[:, 0].long(), 2), model="lda", out=tmp_path / "outlier"))[0]
     assert isinstance(view, DecisionMap)
     assert view.x_range[1] < 10
-    assert "1 training samples lie outside the axes." in view.caption
+    assert "1 training sample lies outside the axes." in view.caption
     decades = 10 ** (4 * x)
     view = maps(train(numbers(decades, x[:, 0]), model="mlp", activation="relu", epochs=1, out=tmp_path / "logs"))[0]
     assert isinstance(view, DecisionMap)

@@ -165,8 +165,8 @@ def breakpoints(weights: Sequence[Array], biases: Sequence[Array], slope: float 
         slopes, offsets = slopes * factor, offsets * factor
     jump = np.abs(np.diff(slopes, axis=0)).max(1)
     changes: Array = jump > 1e-9 * np.abs(slopes).max(initial=0.0)
-    found: Array = edges[1:-1][changes]
-    return found
+    result: Array = edges[1:-1][changes]
+    return result
 
 
 def _distinct(edges: Array) -> Array:

@@ -38,7 +38,7 @@ def class_map(
     Args:
         names: of the K classes.
         scores: raw inputs to (B, K) scores; the class with the highest is predicted.
-        truth: (N,) int64 class of each of `space.drawn`.
+        truth: (N,) int64 class of each of `space.shown`.
         layers: of a linear or piecewise linear model of these scores.
         probabilistic: whether the scores are log-probabilities up to a constant.
     """
@@ -50,21 +50,21 @@ def class_map(
         highest = torch.from_numpy(np.nan_to_num(values)).softmax(2).amax(2)
         strength = ((highest - 1 / len(names)) / (1 - 1 / len(names)) if len(names) > 1 else highest).float()
     points: list[MapPoints] = []
-    wrong, drawn = 0, 0
-    for samples, classes in zip(space.drawn, truth, strict=True):
-        said = np.nan_to_num(space.outputs(scores, samples.x), nan=-np.inf).argmax(1)
-        is_wrong = said != classes.cpu().numpy()
-        wrong, drawn = wrong + int(is_wrong.sum()), drawn + len(is_wrong)
+    wrong, total = 0, 0
+    for samples, classes in zip(space.shown, truth, strict=True):
+        highest_class = np.nan_to_num(space.outputs(scores, samples.x), nan=-np.inf).argmax(1)
+        is_wrong = highest_class != classes.cpu().numpy()
+        wrong, total = wrong + int(is_wrong.sum()), total + len(is_wrong)
         points.append(_points(space, len(points), classes=classes.tolist(), wrong=is_wrong.tolist()))
     linear = layers is not None and layers.is_linear and not _has_log(space)
     boundary = _linear_boundary(space, layers) if linear and layers else _class_contours(space, values, side)
     lines = [MapLines(name="decision boundary", kind="boundary", paths=boundary)]
-    parts = [f"{wrong:,} of {drawn:,} drawn samples are misclassified."]
+    parts = [f"{wrong:,} of {total:,} drawn samples are misclassified."]
     equal = _is_equal(space)
     if linear and layers:
         perpendiculars = _perpendiculars(space, layers)
         lines.append(MapLines(name="distance from the boundary", kind="distance", paths=perpendiculars))
-        if not equal:
+        if perpendiculars and not equal:
             parts.append("The axes have different scales, so a perpendicular does not look perpendicular.")
     unit_lines, sentence = _unit_lines(space, layers)
     note = "" if side == 161 else f"Predicted at {side} × {side} points."
@@ -97,7 +97,7 @@ def surface_map(
     Args:
         name: of the number, with its unit.
         values_of: raw inputs to (B, 1) numbers.
-        truth: (N,) numbers of each of `space.drawn`.
+        truth: (N,) numbers of each of `space.shown`.
         layers: of a linear or piecewise linear model.
     """
     grid, side = space.grid_outputs(values_of)
@@ -215,14 +215,16 @@ def _class_contours(space: InputSpace, values: np.ndarray, side: int) -> list[Pa
 def _perpendiculars(space: InputSpace, layers: LinearLayers) -> list[Path]:
     """Segments from a few drawn training samples to the nearest boundary of their class: near ones and far ones."""
     w, b = layers.weights[0], layers.biases[0]
-    x = torch.from_numpy(space.drawn[0].coordinates)
+    x = torch.from_numpy(space.shown[0].coordinates)
     predicted, neighbour, distance = boundary_distance(w, b, x)
-    found = torch.isfinite(distance)
+    has_boundary = torch.isfinite(distance)
     normal, offset = (w - w[:, None])[predicted, neighbour], (b - b[:, None])[predicted, neighbour]
     feet = x.clone()
-    for k in torch.nonzero(found)[:, 0].tolist():
+    for k in torch.nonzero(has_boundary)[:, 0].tolist():
         feet[k] = project(normal[k], offset[k], x[k : k + 1])[0]
-    inside = found.numpy() & np.all([axis.contains(feet[:, k].numpy()) for k, axis in enumerate(space.axes)], axis=0)
+    inside = has_boundary.numpy() & np.all(
+        [axis.contains(feet[:, k].numpy()) for k, axis in enumerate(space.axes)], axis=0
+    )
     rows = np.flatnonzero(inside)
     order = rows[np.argsort(distance.numpy()[rows], kind="stable")]
     if not len(order):
@@ -234,7 +236,7 @@ def _perpendiculars(space: InputSpace, layers: LinearLayers) -> list[Path]:
 def _points(
     space: InputSpace, k: int, classes: Sequence[int] = (), wrong: Sequence[bool] = (), values: Sequence[float] = ()
 ) -> MapPoints:
-    samples = space.drawn[k]
+    samples = space.shown[k]
     coordinates = samples.coordinates
     return MapPoints(
         name=f"{SPLIT_NAMES[samples.split]} sample",

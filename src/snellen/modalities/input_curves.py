@@ -32,7 +32,7 @@ def fitted_curve(
     Args:
         name: of the number, with its unit.
         values_of: raw inputs to (B, 1) numbers.
-        truth: (N,) numbers of each of `space.drawn`.
+        truth: (N,) numbers of each of `space.shown`.
         layers: of a piecewise linear model with this output alone.
     """
     axis = space.axes[0]
@@ -49,7 +49,7 @@ def fitted_curve(
             style="points",
             colour_index=(0, 2)[k],
         )
-        for k, (samples, numbers) in enumerate(zip(space.drawn, truth, strict=True))
+        for k, (samples, numbers) in enumerate(zip(space.shown, truth, strict=True))
     ]
     series.append(Series(name="model", x=points.tolist(), y=_numbers(y), colour_index=1))
     if 0 < len(inside) <= MAX_BREAKPOINTS:
@@ -79,7 +79,7 @@ def class_curves(
     """The probability of each class over one input; without probabilities 1 where a class is predicted, else 0.
 
     Args:
-        scores: raw inputs to (B, K) scores. truth: (N,) int64 class of each of `space.drawn`.
+        scores: raw inputs to (B, K) scores. truth: (N,) int64 class of each of `space.shown`.
     """
     axis = space.axes[0]
     x = axis.points(LINE_POINTS)
@@ -92,7 +92,7 @@ def class_curves(
     for k in shown:
         of_class = [
             samples.coordinates[:, 0][classes.cpu().numpy() == k]
-            for samples, classes in zip(space.drawn[:1], truth, strict=False)
+            for samples, classes in zip(space.shown[:1], truth, strict=False)
         ]
         below = np.concatenate(of_class)
         series.append(
@@ -124,12 +124,12 @@ def _breakpoints(space: InputSpace, layers: LinearLayers | None) -> tuple[np.nda
     widths = [len(weight) for weight in layers.weights[:-1]]
     if sum(widths) > MAX_UNITS:
         return np.zeros(0), f"Breakpoints are enumerated for at most {MAX_UNITS} hidden units."
-    found = breakpoints([w.numpy() for w in layers.weights], [b.numpy() for b in layers.biases], layers.slope)
-    inside = int(space.axes[0].contains(found).sum())
+    bends = breakpoints([w.numpy() for w in layers.weights], [b.numpy() for b in layers.biases], layers.slope)
+    inside = int(space.axes[0].contains(bends).sum())
     bound = max_pieces(widths)
     text = f"{bound:,}" if bound < 10**15 else f"{bound:.2e}"
-    return found, (
-        f"The network has {len(found):,} breakpoints ({inside:,} on this axis), so {len(found) + 1:,} linear pieces; "
+    return bends, (
+        f"The network has {len(bends):,} breakpoints ({inside:,} on this axis), so {len(bends) + 1:,} linear pieces; "
         f"hidden layers of {', '.join(map(str, widths))} units have at most ∏(W + 1) = {text}."
     )
 

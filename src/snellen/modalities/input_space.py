@@ -22,7 +22,7 @@ Function = Callable[[Tensor], Tensor]  # raw inputs (B, D) to outputs (B, K)
 
 MAX_COLUMNS = 20  # of a table of distances
 MAX_READ = 20_000  # training samples whose range and distances are computed
-MAX_DRAWN = {"train": 400, "val": 200, "test": 200}  # samples drawn
+MAX_SHOWN = {"train": 400, "val": 200, "test": 200}  # samples drawn
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MARGIN = 0.08  # of the range of the samples, on both sides of it
 CENTRAL = 0.98  # fraction of the samples without outliers
@@ -30,7 +30,7 @@ OUTLYING = 6.0  # ranges of these samples: a longer axis is cut
 MIN_SAMPLES = 20  # from which samples can be outliers
 LOG_RATIO = 1000.0  # of largest and smallest value, from which an axis may be logarithmic
 SIDES = (161, 121, 81, 61, 41, 25)  # grid points of an axis
-GRID_SECONDS = 0.1  # for the predictions of a grid
+GRID_SECONDS = 0.25  # for the predictions of a grid
 LINE_POINTS = 401  # of a curve
 BATCH = 4096
 
@@ -82,7 +82,7 @@ class InputSpace:
         names: of the D columns.
         axes: one for each column where D is 1 or 2, else empty.
         train: training samples, at most MAX_READ.
-        drawn: a bounded seeded subset of the training samples within the axes, then of the evaluated split.
+        shown: a bounded seeded subset of the training samples within the axes, then of the evaluated split.
         missing: training samples without a finite number in some column.
         device, dtype: of the inputs.
     """
@@ -90,7 +90,7 @@ class InputSpace:
     names: tuple[str, ...]
     axes: tuple[Axis, ...]
     train: SpaceSamples
-    drawn: tuple[SpaceSamples, ...]
+    shown: tuple[SpaceSamples, ...]
     missing: int
     device: torch.device
     dtype: torch.dtype
@@ -128,9 +128,10 @@ class InputSpace:
     def note(self) -> str:
         """Sentences on samples that are not drawn."""
         parts = []
-        for samples in self.drawn:
+        for samples in self.shown:
             if samples.outside:
-                parts.append(f"{samples.outside:,} {SPLIT_NAMES[samples.split]} samples lie outside the axes.")
+                name, count = SPLIT_NAMES[samples.split], samples.outside
+                parts.append(f"{count:,} {name} sample{'s lie' if count > 1 else ' lies'} outside the axes.")
         if self.missing:
             parts.append(f"{self.missing:,} training samples without a finite number in a column are not drawn.")
         return " ".join(parts)
@@ -164,7 +165,7 @@ def input_space(model: object, data: Dataset[Labelled], spec: Spec, split: str) 
         names=names,
         axes=axes,
         train=train,
-        drawn=tuple(_drawn(samples, axes) for samples in groups),
+        shown=tuple(_subset(samples, axes) for samples in groups),
         missing=missing,
         device=device_of(model),
         dtype=getattr(torch, spec.input.dtype),
@@ -181,13 +182,13 @@ def _read(data: Dataset[Labelled], split: str, limit: int) -> tuple[SpaceSamples
     return SpaceSamples(split=split, x=x[finite], y=batch.y[finite], ids=batch.ids[finite]), int((~finite).sum())
 
 
-def _drawn(samples: SpaceSamples, axes: Sequence[Axis]) -> SpaceSamples:
+def _subset(samples: SpaceSamples, axes: Sequence[Axis]) -> SpaceSamples:
     """A seeded subset of the samples within the axes."""
     inside = np.ones(len(samples.ids), bool)
     for k, axis in enumerate(axes):
         inside &= axis.contains(samples.coordinates[:, k])
     rows = torch.from_numpy(np.flatnonzero(inside))
-    chosen = torch.sort(rows[permutation(len(rows), 0, "drawn", samples.split)[: MAX_DRAWN[samples.split]]]).values
+    chosen = torch.sort(rows[permutation(len(rows), 0, "subset", samples.split)[: MAX_SHOWN[samples.split]]]).values
     return SpaceSamples(
         split=samples.split,
         x=samples.x[chosen],

@@ -20,6 +20,8 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 12, 8, 42
 BAR = 84  # width of a colour bar with its labels
 HEIGHT, MAX_HEIGHT = 270, 380  # of the axes, where they have different scales, and at most
 MAX_KEYS = 12  # classes in the legend
+MAX_DIGITS = 1e5  # ratio of the values and the step of an axis, beyond which labels show differences
+CHARACTER = 7.2  # width of a character of a name, about
 RADIUS = 3.2
 WEAKEST, STRONGEST = 0.1, 0.55  # opacity of a class where it has the least and the highest probability
 DARKEST = 0.2  # of the colours of a surface, so that black contour lines remain visible
@@ -58,15 +60,19 @@ def decision_map_svg(view: DecisionMap) -> str:
     """A decision map as one `<svg>` element."""
     frame = _frame(view)
     total = TOP + frame.height + BOTTOM
-    image = (
-        f'<svg x="{LEFT}" y="{TOP}" width="{frame.width:.1f}" height="{frame.height:.1f}" overflow="hidden">'
-        f"{_image(view, frame)}</svg>"
-    )
+    image = f"{_clip(frame)}{_image(view, frame)}</svg>"
     return (
         f'<svg viewBox="0 0 {WIDTH} {total:.0f}" role="img" aria-label="{escape(_label(view))}" font-size="12" '
         f'font-family="var(--sans, sans-serif)" fill="none" stroke="none">{image}{_axes(frame)}{_lines(frame)}'
         f"{_samples(frame)}{_colour_bar(frame) if view.levels else ''}</svg>"
     )
+
+
+def _clip(frame: _Frame) -> str:
+    """Start of an `<svg>` element that shows nothing beyond the axes; its style overrides that of the page."""
+    width, height = f"{frame.width:.1f}", f"{frame.height:.1f}"
+    style = f"width:{width}px;height:{height}px;max-width:none;overflow:hidden"
+    return f'<svg x="{LEFT}" y="{TOP}" width="{width}" height="{height}" style="{style}">'
 
 
 def _label(view: DecisionMap) -> str:
@@ -161,16 +167,19 @@ def _axes(frame: _Frame) -> str:
         'stroke-width="0.7"/>'
     ]
     ticks, texts = [], []
-    for value, text in _ticks(view.x_range, view.log_x, max(2, int(frame.width // 55))):
+    x_ticks, x_base = _ticks(view.x_range, view.log_x, max(2, int(frame.width // 55)))
+    y_ticks, y_base = _ticks(view.y_range, view.log_y, max(2, int(frame.height // 40)))
+    for value, text in x_ticks:
         x = frame.across(value)
         ticks.append(f"M{x:.1f} {bottom:.1f}v4")
         texts.append(f'<text x="{x:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{text}</text>')
-    for value, text in _ticks(view.y_range, view.log_y, max(2, int(frame.height // 40))):
+    for value, text in y_ticks:
         y = frame.up(value)
         ticks.append(f"M{LEFT} {y:.1f}h-4")
         texts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
-    x_name = escape(_shortened(view.x, int(frame.width / 6.2)))
-    y_name = escape(_shortened(view.y, int(frame.height / 6.2)))
+    x_name = escape(_shortened(view.x, int(frame.width / CHARACTER) - len(x_base)) + x_base)
+    y_name = escape(_shortened(view.y, int(frame.height / CHARACTER) - len(y_base)) + y_base)
+    texts.append(f'<text x="{(LEFT + right) / 2:.1f}" y="{bottom + 34:.1f}" text-anchor="middle">{x_name}</text>')
     middle = TOP + frame.height / 2
     texts.append(f'<text x="{(LEFT + right) / 2:.1f}" y="{bottom + 34:.1f}" text-anchor="middle">{x_name}</text>')
     texts.append(f'<text transform="translate(12 {middle:.1f}) rotate(-90)" text-anchor="middle">{y_name}</text>')
@@ -183,22 +192,28 @@ def _shortened(name: str, length: int) -> str:
     return name if len(name) <= max(4, length) else name[: max(3, length - 1)].rstrip() + "…"
 
 
-def _ticks(ends: tuple[float, float], log: bool, most: int) -> list[tuple[float, str]]:
-    """Round values on an axis, at most about so many, with their text."""
+def _ticks(ends: tuple[float, float], log: bool, limit: int) -> tuple[list[tuple[float, str]], str]:
+    """Round values on an axis, at most about so many, with their text; and what is subtracted in that text, or ""."""
     low, high = ends
     if log:
         first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
-        every = max(1, math.ceil((last - first + 1) / most))
-        return [(10.0**k, _text(10.0**k)) for k in range(first, last + 1, every)]
-    raw = (high - low) / most
+        every = max(1, math.ceil((last - first + 1) / limit))
+        return [(10.0**k, _text(10.0**k)) for k in range(first, last + 1, every)], ""
+    raw = (high - low) / limit
     step = 10.0 ** math.floor(math.log10(raw))
     step *= next(factor for factor in (1, 2, 5, 10) if factor * step >= raw)
-    places = max(0, -math.floor(math.log10(step) + 1e-9))
-    largest = max(abs(low), abs(high))
     numbers = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    largest = max(abs(low), abs(high))
+    base, suffix = 0.0, ""
+    if largest / step > MAX_DIGITS and numbers:  # the values differ in digits that no label has space for
+        base = numbers[0]
+        suffix = f" − {base:.15g}" if base > 0 else f" + {-base:.15g}"
+        largest = high - low
     if largest >= 1e5 or largest < 1e-3:
-        return [(v, _text(v, max(3, math.ceil(math.log10(largest / step)) + 1))) for v in numbers]
-    return [(v, f"{v:.{places}f}".replace("-", "−")) for v in numbers]
+        digits = max(3, math.ceil(math.log10(largest / step)) + 1)
+        return [(v, _text(v - base, digits)) for v in numbers], suffix
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [(v, f"{v - base:.{places}f}".replace("-", "−")) for v in numbers], suffix
 
 
 def _text(value: float, digits: int = 6) -> str:
@@ -229,7 +244,7 @@ def _colour_bar(frame: _Frame) -> str:
         text = _level_text(view.levels[k])
         labels.append(f'<text x="{x + width + 4:.1f}" y="{y + 4:.1f}">{text}</text>')
     middle = TOP + frame.height / 2
-    name = escape(_shortened(view.value_name, int(frame.height / 6.2)))
+    name = escape(_shortened(view.value_name, int(frame.height / CHARACTER)))
     labels.append(
         f'<text transform="translate({WIDTH - 4} {middle:.1f}) rotate(-90)" text-anchor="middle">{name}</text>'
     )
@@ -249,10 +264,7 @@ def _lines(frame: _Frame) -> str:
         style = _line_style(frame.view, line)
         stroke = "" if "stroke=" in style else 'stroke="currentColor" '
         parts.append(f'<path d="{d}" {stroke}{style}/>')
-    return (
-        f'<svg x="{LEFT}" y="{TOP}" width="{frame.width:.1f}" height="{frame.height:.1f}" overflow="hidden">'
-        f"{''.join(parts)}</svg>"
-    )
+    return f"{_clip(frame)}{''.join(parts)}</svg>"
 
 
 def _line_style(view: DecisionMap, line: MapLines) -> str:

@@ -56,11 +56,11 @@ def _maps_html(maps: Sequence[View]) -> str:
     """Maps side by side, with one legend for all."""
     if not maps:
         return ""
-    drawn = [view for view in maps if isinstance(view, DecisionMap)]
+    decision_maps = [view for view in maps if isinstance(view, DecisionMap)]
     figures = [
         view_html.figure_html("plot map", view.title, decision_map_svg(view), view.caption)
         if isinstance(view, DecisionMap)
         else view_html.html(view)
         for view in maps
     ]
-    return f'{legend_html(drawn) if drawn else ""}<div class="plots">{"".join(figures)}</div>'
+    return f'{legend_html(decision_maps) if decision_maps else ""}<div class="plots">{"".join(figures)}</div>'

@@ -38,7 +38,7 @@ def input_maps(model: object, data: Dataset[Labelled], spec: Spec, split: str) -
     probabilistic = bool(model.probabilistic)  # type: ignore[attr-defined]
     views: list[View] = []
     for decision in _decisions(model, spec):
-        truth = [decision.truth(samples.y) for samples in space.drawn]
+        truth = [decision.truth(samples.y) for samples in space.shown]
         arguments = (space, decision.title, decision.names, decision.scores, truth, decision.layers, probabilistic)
         if space.axes:
             views.append(class_map(*arguments) if len(space.axes) == 2 else class_curves(*arguments))

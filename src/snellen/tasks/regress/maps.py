@@ -36,7 +36,7 @@ def _view(space: InputSpace, k: int, name: str, predict: Function, layers: Linea
     def one(x: Tensor) -> Tensor:
         return predict(x)[:, k : k + 1]
 
-    truth = [samples.y[:, k].cpu() for samples in space.drawn]
+    truth = [samples.y[:, k].cpu() for samples in space.shown]
     of_target = None if layers is None else select_outputs(layers, k)
     if len(space.axes) == 1:
         return fitted_curve(space, f"Fitted curve of {name}", name, one, truth, of_target)
