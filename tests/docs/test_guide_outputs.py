@@ -24,11 +24,19 @@ PAGES = {  # page -> commands whose runs it uses
     "classical.md": (),
     "comparing.md": DIGITS,
     "control.md": (),
+    "decision-maps.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "training.md": (),
 }
-ELSEWHERE = ("mnist", "photos", "houses", "study digits", "--epochs 20000")  # other data; long; tested elsewhere
+ELSEWHERE = (
+    "mnist",
+    "photos",
+    "houses",
+    "study digits",
+    "study rings",
+    "--epochs 20000",
+)  # other data; long; tested elsewhere
 
 
 def shown_outputs(page: Path) -> Iterator[tuple[str, list[str]]]:

@@ -22,7 +22,7 @@ HEIGHT, MAX_HEIGHT = 270, 380  # of the axes, where they have different scales, 
 MAX_KEYS = 12  # classes in the legend
 MAX_DIGITS = 1e5  # ratio of the values and the step of an axis, beyond which labels show differences
 CHARACTER = 7.2  # width of a character of a name, about
-RADIUS = 3.2
+RADIUS, LARGE_RADIUS, FEW = 3.2, 5.0, 60  # of markers, and of at most so many
 WEAKEST, STRONGEST = 0.1, 0.55  # opacity of a class where it has the least and the highest probability
 DARKEST = 0.2  # of the colours of a surface, so that black contour lines remain visible
 MANY = 30  # unit lines from which each is fainter
@@ -43,6 +43,11 @@ class _Frame(NamedTuple):
     view: DecisionMap
     width: float
     height: float
+
+    @property
+    def radius(self) -> float:
+        """Of the markers of samples: larger where there are few."""
+        return LARGE_RADIUS if sum(len(points.x) for points in self.view.points) <= FEW else RADIUS
 
     def across(self, x: float) -> float:
         return LEFT + self.width * _position(x, self.view.x_range, self.view.log_x)
@@ -286,9 +291,9 @@ def _class_samples(frame: _Frame, points: MapPoints) -> str:
     rings = []
     for k, (x, y, label) in enumerate(zip(points.x, points.y, points.classes, strict=True)):
         start = f"M{frame.across(x):.1f} {frame.up(y):.1f}"
-        groups[label].append(start + marker(label, RADIUS))
+        groups[label].append(start + marker(label, frame.radius))
         if points.wrong and points.wrong[k]:
-            rings.append(start + marker(0, 2.1 * RADIUS))
+            rings.append(start + marker(0, 2.1 * frame.radius))
     parts = [f'<path d="{"".join(d)}" {_fill(label, points.filled)}/>' for label, d in sorted(groups.items())]
     if rings:
         parts.append(f'<path d="{"".join(rings)}" stroke="currentColor" stroke-width="1.3"/>')
@@ -309,7 +314,7 @@ def _surface_samples(frame: _Frame, points: MapPoints) -> str:
     colours = _colours(np.arange(BINS + 1) / BINS)
     groups: defaultdict[int, list[str]] = defaultdict(list)
     for x, y, index in zip(points.x, points.y, bins.tolist(), strict=True):
-        groups[index].append(f"M{frame.across(x):.1f} {frame.up(y):.1f}" + marker(int(not points.filled), RADIUS))
+        groups[index].append(f"M{frame.across(x):.1f} {frame.up(y):.1f}" + marker(int(not points.filled), frame.radius))
     stroke = 'stroke="#fff"' if points.filled else 'stroke="#000"'
     return "".join(
         f'<path d="{"".join(d)}" fill="#{bytes(colours[index]).hex()}" {stroke} stroke-width="0.8"/>'
