@@ -42,7 +42,7 @@ def cell_maps(rows: Sequence[CellResult], data: Experience) -> tuple[list[View],
 
 
 def middle_training(row: CellResult) -> Training | None:
-    """The training with the median validation result: of an even number the lower, of equal ones the first."""
+    """The training with the median validation result; of an even number the lower."""
     done = [
         (training.validation.value, k)
         for k, training in enumerate(row.trainings)
