@@ -26,6 +26,7 @@ PAGES = {  # page -> commands whose runs it uses
     "control.md": (),
     "fitting-functions.md": (),
     "filters.md": (),
+    "decision-maps.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "trace.md": (),
@@ -37,6 +38,7 @@ ELSEWHERE = (
     "houses",
     "study digits",
     "study rosenbrock",
+    "study rings",
     "--epochs 20000",
 )  # other data; long; tested elsewhere
 

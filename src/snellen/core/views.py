@@ -69,7 +69,10 @@ def _digits(value: float, half: float | None = None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Series of a plot: a line or points. `low` and `high` bound a band or error bars."""
+    """Series of a plot: a line or points. `low` and `high` bound a band or error bars.
+
+    `style` differs from that of the plot if it is not ""; `colour_index` None: the position of the series.
+    """
 
     name: str
     x: Sequence[float]
@@ -77,6 +80,8 @@ class Series:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     labels: Sequence[str] = ()
+    style: str = ""
+    colour_index: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +204,70 @@ class Board:
     caption: str = ""
 
 
-View = Text | Table | Plot | Matrix | ImageGrid | Board
+@dataclass(frozen=True, kw_only=True)
+class MapPoints:
+    """Samples of one split on a decision map.
+
+    Args:
+        x, y: coordinates.
+        classes: true class of each, which selects colour and marker; empty on a surface.
+        values: true number of each, which selects the colour on a surface; else empty.
+        wrong: whether each is misclassified.
+        filled: whether markers are filled; outlines tell a second split from the first.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    classes: Sequence[int] = ()
+    values: Sequence[float] = ()
+    wrong: Sequence[bool] = ()
+    filled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapLines:
+    """Lines of one kind on a decision map. `kind`: "boundary", "unit" (of a network) or "distance" (perpendiculars)."""
+
+    name: str
+    kind: str
+    paths: Sequence[Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionMap:
+    """Map of a model over its two inputs: its classes, or its fitted surface.
+
+    Args:
+        x, y: labels of the axes. x_range, y_range: their ends.
+        classes: names of the classes; empty for a surface.
+        values: (H, W), the first row at the lower end of y: the predicted class, -1 for none, or the number.
+        strength: (H, W) 0 … 1, of the colours of classes; None: equal.
+        levels: ascending values of a surface between which the colours change evenly, from its minimum to its maximum.
+        value_name: label of the colour bar of a surface.
+        equal: whether both axes have one scale, so that right angles look right.
+        log_x, log_y: logarithmic axes, also of the grid.
+    """
+
+    title: str
+    x: str
+    y: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    values: Tensor
+    classes: Sequence[str] = ()
+    strength: Tensor | None = None
+    levels: Sequence[float] = ()
+    value_name: str = ""
+    points: Sequence[MapPoints] = ()
+    lines: Sequence[MapLines] = ()
+    equal: bool = False
+    log_x: bool = False
+    log_y: bool = False
+    caption: str = ""
+
+
+View = Text | Table | Plot | Matrix | ImageGrid | Board | DecisionMap
 
 
 @dataclass(frozen=True, kw_only=True)

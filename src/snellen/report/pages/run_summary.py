@@ -142,6 +142,11 @@ def run_summary(
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         diagnosed=size,
-        views=[*learner.task.model_views(model, data, record.spec), *in_training, *views],
+        views=[
+            *learner.task.input_maps(model, data, record.spec, split),
+            *learner.task.model_views(model, data, record.spec),
+            *in_training,
+            *views,
+        ],
         inside=learner.model_views(model, x) if len(x) else [],
     )
