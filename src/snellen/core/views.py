@@ -115,7 +115,10 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes."""
+    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes.
+
+    `has_errors`: whether counts off the diagonal are errors, which have a colour of their own.
+    """
 
     title: str
     rows: Sequence[str]
@@ -124,6 +127,7 @@ class Matrix:
     x: str = ""
     y: str = ""
     caption: str = ""
+    has_errors: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
