@@ -17,11 +17,11 @@ from snellen.core.spec import Spec
 from snellen.core.views import View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.cluster.features import preprocessing_of
-from snellen.tasks.cluster.fitting import CHOICES, check_counts, finish, prepare, unsupported_reason
 from snellen.tasks.cluster.model_views import likelihood_views, variance_views
 from snellen.tasks.cluster.models import ClusterModel, Mixture
 from snellen.tasks.cluster.pca import COMPONENTS, note_explained
 from snellen.tasks.cluster.task import TASK
+from snellen.tasks.cluster.training_samples import CHOICES, check_counts, finish, prepare, unsupported_reason
 
 REGULARISATION = 1e-3  # added to every variance, relative to the mean variance of a score
 MAX_ITERATIONS = 200

@@ -10,10 +10,10 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.cluster.features import preprocessing_of
-from snellen.tasks.cluster.fitting import CHOICES, check_counts, unsupported_reason
 from snellen.tasks.cluster.lloyd import fit_kmeans
 from snellen.tasks.cluster.models import Centres, ClusterModel
 from snellen.tasks.cluster.task import TASK
+from snellen.tasks.cluster.training_samples import CHOICES, check_counts, unsupported_reason
 
 
 @settings

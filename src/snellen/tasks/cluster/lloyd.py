@@ -12,8 +12,8 @@ from snellen.core.random import generator
 from snellen.core.run import Run
 from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.kmeans import MAX_ITERATIONS, has_converged, kmeans, lloyd_step, plus_plus
-from snellen.tasks.cluster.fitting import TrainingSamples, finish, prepare
 from snellen.tasks.cluster.models import Centres, ClusterModel
+from snellen.tasks.cluster.training_samples import TrainingSamples, finish, prepare
 
 
 class LloydState:

@@ -17,11 +17,11 @@ from snellen.core.spec import Spec
 from snellen.core.views import View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.cluster.features import preprocessing_of
-from snellen.tasks.cluster.fitting import CHOICES, check_counts, unsupported_reason
 from snellen.tasks.cluster.lloyd import fit_kmeans
 from snellen.tasks.cluster.model_views import variance_views
 from snellen.tasks.cluster.models import Centres, ClusterModel
 from snellen.tasks.cluster.task import TASK
+from snellen.tasks.cluster.training_samples import CHOICES, check_counts, unsupported_reason
 
 COMPONENTS = 10  # by default, or as many as a sample has values
 

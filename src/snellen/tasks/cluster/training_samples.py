@@ -98,11 +98,11 @@ def choose_clusters(values: Tensor, distinct: int, model: ClusterModel, run: Run
     if not counts:
         run.message(f"--clusters {min(distinct, 2)}: the training samples have {distinct} distinct values.")
         return min(distinct, 2)
-    everything = torch.arange(len(x))
+    all_rows = torch.arange(len(x))
     for count in counts:
         centres = kmeans(x, count, generator(0, "clusters", count), CHOICE_RESTARTS)
         clusters = nearest(x, centres)[1]
-        mean = silhouettes(x, clusters, everything, Reference(x, clusters)).mean()
+        mean = silhouettes(x, clusters, all_rows, Reference(x, clusters)).mean()
         model.measuring.silhouettes[count - CHOICES[0]] = mean
     best = max(counts, key=lambda count: float(model.measuring.silhouettes[count - CHOICES[0]]))
     of = {count: float(model.measuring.silhouettes[count - CHOICES[0]]) for count in counts}

@@ -103,6 +103,7 @@ def contingency(predictions: Predictions, names: tuple[str, ...]) -> list[View]:
             x="cluster",
             y="class",
             caption="Samples of each class in each cluster. The classes were not used for training.",
+            has_errors=False,
         )
     ]
 
