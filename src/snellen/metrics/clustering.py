@@ -41,14 +41,26 @@ def silhouettes(x: Tensor, clusters: Tensor, itself: Tensor, reference: Referenc
         return torch.zeros(len(x), dtype=torch.float64)
     block = max(1, MAX_ELEMENTS // len(reference.x))
     rows = torch.split(torch.arange(len(x)), block)
-    return torch.cat([_silhouettes(x[part], clusters[part], itself[part], reference) for part in rows])
+    return torch.cat(
+        [
+            silhouettes_of_distances(
+                distances(x[part], itself[part], reference.x), clusters[part], itself[part], reference.clusters
+            )
+            for part in rows
+        ]
+    )
 
 
-def _silhouettes(x: Tensor, clusters: Tensor, itself: Tensor, reference: Reference) -> Tensor:
-    count = 1 + max(int(clusters.max()), int(reference.clusters.max()))
-    members = torch.nn.functional.one_hot(reference.clusters, count).double()  # (R, K)
+def silhouettes_of_distances(distances: Tensor, clusters: Tensor, itself: Tensor, of_reference: Tensor) -> Tensor:
+    """Silhouettes from the (B, R) distances of samples to the reference samples; see `silhouettes`.
+
+    Args:
+        of_reference: (R,) int64, the clusters of the reference samples.
+    """
+    count = 1 + max(int(clusters.max()), int(of_reference.max()))
+    members = torch.nn.functional.one_hot(of_reference, count).double()  # (R, K)
     sizes, own = members.sum(0), clusters[:, None]
-    sums = _distances(x, itself, reference.x) @ members  # (B, K)
+    sums = distances @ members  # (B, K)
     others = sizes[clusters] - (itself >= 0).double()  # of its cluster, without itself
     a = sums.gather(1, own)[:, 0] / others.clamp(min=1)
     means = torch.where(sizes > 0, sums / sizes.clamp(min=1), torch.inf).scatter(1, own, torch.inf)
@@ -57,7 +69,7 @@ def _silhouettes(x: Tensor, clusters: Tensor, itself: Tensor, reference: Referen
     return torch.where((others > 0) & b.isfinite(), s, 0.0)
 
 
-def _distances(x: Tensor, itself: Tensor, reference: Tensor) -> Tensor:
+def distances(x: Tensor, itself: Tensor, reference: Tensor) -> Tensor:
     """(B, R) Euclidean distances; those of equal samples, which rounding would make positive, are 0."""
     size = x.square().sum(1)[:, None] + reference.square().sum(1)
     squares = size - 2 * x @ reference.T

@@ -15,6 +15,7 @@ from torch import Tensor
 
 MAX_ITERATIONS = 100  # of one restart
 TOLERANCE = 1e-10  # relative decrease of the inertia below which a restart has converged: rounding of float64
+ROUNDING = 1e-14  # of a squared distance, relative to the squares that it is computed of
 MAX_ELEMENTS = 1 << 24  # of the distances computed at once
 
 
@@ -29,20 +30,27 @@ class LloydStep(NamedTuple):
     inertia: float
 
 
-def nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) squared distances of (N, D) samples to the nearest of (K, D) centres, and its index, the first of equal."""
+def nearest(x: Tensor, centres: Tensor, norms: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(N,) squared distances of (N, D) samples to the nearest of (K, D) centres, and its index, the first of equal.
+
+    Args:
+        norms: (N,) squared norms of the samples; None: they are computed.
+    """
+    norms = x.square().sum(1) if norms is None else norms
     block = max(1, MAX_ELEMENTS // len(centres))
-    parts = [squared_distances(part, centres).min(1) for part in torch.split(x, block)]
+    pairs = zip(torch.split(x, block), torch.split(norms, block), strict=True)
+    parts = [squared_distances(part, centres, of_part).min(1) for part, of_part in pairs]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def squared_distances(x: Tensor, centres: Tensor) -> Tensor:
-    """(N, K) squared Euclidean distances of (N, D) samples to (K, D) centres."""
-    squares: Tensor = x.square().sum(1)[:, None] - 2 * x @ centres.T + centres.square().sum(1)
+def squared_distances(x: Tensor, centres: Tensor, norms: Tensor | None = None) -> Tensor:
+    """(N, K) squared Euclidean distances of (N, D) samples to (K, D) centres; norms as in `nearest`."""
+    norms = x.square().sum(1) if norms is None else norms
+    squares: Tensor = norms[:, None] - 2 * (x @ centres.T) + centres.square().sum(1)
     return squares.clamp(min=0)
 
 
-def plus_plus(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def plus_plus(x: Tensor, count: int, generator: torch.Generator, norms: Tensor | None = None) -> Tensor:
     """k-means++: each further centre is a sample, drawn with probability ∝ its squared distance to the centres so far.
 
     Args:
@@ -50,8 +58,9 @@ def plus_plus(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
     Returns:
         (count, D) centres; of fewer distinct samples some coincide.
     """
-    first = int(torch.randint(len(x), (), generator=generator))
-    chosen, squares = [first], (x - x[first]).square().sum(1)
+    norms = x.square().sum(1) if norms is None else norms
+    chosen = [int(torch.randint(len(x), (), generator=generator))]
+    squares = _squares_to(x, chosen[0], norms)
     for _ in range(count - 1):
         total = squares.cumsum(0)
         if float(total[-1]) > 0:
@@ -60,17 +69,23 @@ def plus_plus(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
         else:  # every sample is a centre
             index = int(torch.randint(len(x), (), generator=generator))
         chosen.append(index)
-        squares = torch.minimum(squares, (x - x[index]).square().sum(1))
+        squares = torch.minimum(squares, _squares_to(x, index, norms))
     return x[chosen].clone()
 
 
-def lloyd_step(x: Tensor, centres: Tensor) -> LloydStep:
+def _squares_to(x: Tensor, index: int, norms: Tensor) -> Tensor:
+    """(N,) squared distances to one of the samples; those of equal samples, which rounding would change, are 0."""
+    squares = norms - 2 * (x @ x[index]) + norms[index]
+    return torch.where(squares > ROUNDING * (norms + norms[index]), squares, 0.0)
+
+
+def lloyd_step(x: Tensor, centres: Tensor, norms: Tensor | None = None) -> LloydStep:
     """One iteration of Lloyd's algorithm. A centre without samples moves to the sample farthest from its centre.
 
     Args:
-        x: (N, D) float64. centres: (K, D), K ≤ N.
+        x: (N, D) float64. centres: (K, D), K ≤ N. norms: as in `nearest`.
     """
-    squares, clusters = nearest(x, centres)
+    squares, clusters = nearest(x, centres, norms)
     sums = torch.zeros_like(centres).index_add_(0, clusters, x)
     counts = torch.bincount(clusters, minlength=len(centres))
     means = sums / counts.clamp(min=1)[:, None]
@@ -83,11 +98,11 @@ def lloyd_step(x: Tensor, centres: Tensor) -> LloydStep:
 
 def kmeans(x: Tensor, count: int, generator: torch.Generator, restarts: int = 1) -> Tensor:
     """(count, D) centres of the restart with the lowest inertia, of (N, D) float64 samples."""
-    best, lowest = x[:count], float("inf")
+    best, lowest, norms = x[:count], float("inf"), x.square().sum(1)
     for _ in range(restarts):
-        centres, before = plus_plus(x, count, generator), float("inf")
+        centres, before = plus_plus(x, count, generator, norms), float("inf")
         for _ in range(MAX_ITERATIONS):
-            step = lloyd_step(x, centres)
+            step = lloyd_step(x, centres, norms)
             if has_converged(before, step.inertia):
                 break
             centres, before = step.centres, step.inertia

@@ -47,11 +47,14 @@ def lloyd(samples: TrainingSamples, restarts: int, run: Run) -> Tensor:
     """(K, D) centres; a step of the run is one iteration of one restart."""
     state = LloydState(samples.clusters, samples.y.shape[1])
     run.keep(lloyd=state)
+    norms = samples.y.square().sum(1)
     for _ in run.steps(restarts * MAX_ITERATIONS, "lloyd"):
         if state.iteration == 0:
-            state.centres = plus_plus(samples.y, samples.clusters, generator(run.seed, "k-means++", state.restart))
+            state.centres = plus_plus(
+                samples.y, samples.clusters, generator(run.seed, "k-means++", state.restart), norms
+            )
             state.before = math.inf
-        step = lloyd_step(samples.y, state.centres)
+        step = lloyd_step(samples.y, state.centres, norms)
         run.log(inertia=step.inertia)
         if step.inertia < state.lowest:
             state.lowest, state.best = step.inertia, state.centres

@@ -13,7 +13,7 @@ from snellen.core.random import generator, key
 from snellen.core.run import Run
 from snellen.core.spec import Actions, Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.metrics.clustering import Reference, silhouettes
+from snellen.metrics.clustering import distances, silhouettes_of_distances
 from snellen.nn.kmeans import kmeans, nearest
 from snellen.tasks.cluster.features import MAX_VALUES, value_count
 from snellen.tasks.cluster.models import ClusterModel
@@ -21,7 +21,7 @@ from snellen.training.supervised import subset
 
 CHOICES = range(2, 11)  # numbers of clusters of which the one with the best silhouette is chosen
 CHOICE_RESTARTS = 3
-MAX_CHOICE_SAMPLES, MAX_REFIT_SAMPLES = 2000, 2000
+MAX_CHOICE_SAMPLES, MAX_REFIT_SAMPLES = 1000, 1000
 MAX_SAMPLE_VALUES, MAX_REFIT_VALUES = 1 << 23, 1 << 21  # of the samples that are clustered, 64 MiB; of a refit
 MIN_SAMPLES = 50  # however many values they have
 
@@ -76,7 +76,7 @@ def prepare(clusters: int | None, data: Dataset[Labelled], model: ClusterModel, 
     model.features.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     values = model.features.fit(x)
     run.notes["clustered samples"] = len(x)
-    distinct = len(torch.unique(values, dim=0))
+    distinct = distinct_rows(values)
     if clusters is not None and clusters > distinct:
         raise UsageError(
             f"--clusters {clusters:,}, but the {len(x):,} training samples of {data.spec.name} that are clustered have "
@@ -88,21 +88,27 @@ def prepare(clusters: int | None, data: Dataset[Labelled], model: ClusterModel, 
     return TrainingSamples(values, model.projected(values), count)
 
 
+def distinct_rows(x: Tensor) -> int:
+    """Number of distinct rows of (N, D)."""
+    return len({row.tobytes() for row in (x + 0.0).numpy()})  # −0 becomes 0
+
+
 def choose_clusters(values: Tensor, distinct: int, model: ClusterModel, run: Run) -> int:
     """The number of clusters, 2 … 10, for which k-means has the largest silhouette; stores all silhouettes.
 
     The same for all models and seeds. Of fewer than three distinct samples each is a cluster.
     """
     x = values[torch.linspace(0, len(values) - 1, min(len(values), MAX_CHOICE_SAMPLES)).round().long()]
-    counts = [count for count in CHOICES if count < min(distinct, len(torch.unique(x, dim=0)))]
+    counts = [count for count in CHOICES if count < min(distinct, distinct_rows(x))]
     if not counts:
         run.message(f"--clusters {min(distinct, 2)}: the training samples have {distinct} distinct values.")
         return min(distinct, 2)
     all_rows = torch.arange(len(x))
+    between = distances(x, all_rows, x)
     for count in counts:
         centres = kmeans(x, count, generator(0, "clusters", count), CHOICE_RESTARTS)
         clusters = nearest(x, centres)[1]
-        mean = silhouettes(x, clusters, all_rows, Reference(x, clusters)).mean()
+        mean = silhouettes_of_distances(between, clusters, all_rows, clusters).mean()
         model.measuring.silhouettes[count - CHOICES[0]] = mean
     best = max(counts, key=lambda count: float(model.measuring.silhouettes[count - CHOICES[0]]))
     of = {count: float(model.measuring.silhouettes[count - CHOICES[0]]) for count in counts}
@@ -123,7 +129,7 @@ def finish(samples: TrainingSamples, model: ClusterModel, run: Run, fit: FitClus
         rng = generator(run.seed, "refit", k)
         rows = torch.randint(len(samples.y), (few,), generator=rng)
         resample = samples.y[rows]
-        if len(torch.unique(resample, dim=0)) < samples.clusters:  # of few samples a resample may hold too few
+        if distinct_rows(resample) < samples.clusters:  # of few samples a resample may hold too few
             resample = torch.cat([resample, samples.y])
         fit(refit, resample, samples.clusters, key(run.seed, "refit", k))
     model.to(run.device)
