@@ -15,6 +15,7 @@ from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
+NO_TARGET = ("none",)  # as the target: the samples have none
 FUTURE = "future"  # as the target: the next steps of the input
 _TARGETS = {"forecast": (FUTURE,)}
 

@@ -76,6 +76,8 @@ def prepare(clusters: int | None, data: Dataset[Labelled], model: ClusterModel, 
     model.features.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     values = model.features.fit(x)
     run.notes["clustered samples"] = len(x)
+    if data.withheld is not None and data.spec.input.columns:
+        run.message("Not clustered: the target of the table. With --target none it is an input.")
     distinct = distinct_rows(values)
     if clusters is not None and clusters > distinct:
         raise UsageError(
