@@ -81,8 +81,7 @@ def prepare(clusters: int | None, data: Dataset[Labelled], model: ClusterModel, 
     distinct = distinct_rows(values)
     if clusters is not None and clusters > distinct:
         raise UsageError(
-            f"--clusters {clusters:,}, but the {len(x):,} training samples of {data.spec.name} that are clustered have "
-            f"{distinct:,} distinct values",
+            f"--clusters {clusters:,} are more than the {distinct:,} distinct training samples of {data.spec.name}",
             f"Give at most {distinct:,}.",
         )
     count = clusters or choose_clusters(values, distinct, model, run)
@@ -103,7 +102,8 @@ def choose_clusters(values: Tensor, distinct: int, model: ClusterModel, run: Run
     x = values[torch.linspace(0, len(values) - 1, min(len(values), MAX_CHOICE_SAMPLES)).round().long()]
     counts = [count for count in CHOICES if count < min(distinct, distinct_rows(x))]
     if not counts:
-        run.message(f"--clusters {min(distinct, 2)}: the training samples have {distinct} distinct values.")
+        are = "all training samples are equal" if distinct == 1 else f"there are {distinct} distinct training samples"
+        run.message(f"--clusters {min(distinct, 2)}: {are}.")
         return min(distinct, 2)
     all_rows = torch.arange(len(x))
     between = distances(x, all_rows, x)
