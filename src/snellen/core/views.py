@@ -33,6 +33,11 @@ class Metric:
     reason: str = ""
     ratio_scale: bool = True
 
+    def text(self, over: str) -> str:
+        """The value and its interval; also over what it is, where this is not `over`, which the table names."""
+        differs = self.low is not None and self.low != self.high and self.over not in ("", over)
+        return f"{self} over {self.over}" if differs else str(self)
+
     def __str__(self) -> str:
         if self.value is None:
             return f"undefined: {self.reason}"
