@@ -130,7 +130,7 @@ def test_posteriors_and_likelihood_of_a_mixture_are_those_of_scikit_learn(tmp_pa
     assert likelihood == pytest.approx(oracle.score(scores))
     assert float(mixture.log_weights.exp().sum()) == pytest.approx(1)
     curve = run.model.measuring.curve
-    assert float(curve.diff().min()) > -1e-9
+    assert float(curve.diff().min()) > -1e-3  # the constant that is added to the variances
     assert sum(run.predict_batch(run.data.samples("test").take(torch.arange(1)).x)[0]["probabilities"].values()) == (
         pytest.approx(1)
     )

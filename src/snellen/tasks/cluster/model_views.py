@@ -141,6 +141,7 @@ def likelihood_views(model: ClusterModel) -> list[View]:
             x="iteration of EM",
             y="mean log-likelihood [nats]",
             series=series,
-            caption="Of the training samples, of the restart with the highest. No iteration lowers it.",
+            caption="Of the training samples, of the restart with the highest. EM does not lower it; the constant "
+            "that is added to the variances can, a little.",
         )
     ]
