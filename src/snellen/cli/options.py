@@ -28,7 +28,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--target",
         metavar="COLUMN[,COLUMN]",
         help="Target: columns of a table, arrays, kind of annotation, such as instances or depth, or for recordings a "
-        "file-name pattern such as '{word}_*'; none: images of a folder without classes (default: chosen by the data "
+        "file-name pattern such as '{word}_*'; none: no target, for tasks without one (default: chosen by the data "
         "format)",
     )
     group.add_argument(

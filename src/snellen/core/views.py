@@ -33,6 +33,11 @@ class Metric:
     reason: str = ""
     ratio_scale: bool = True
 
+    def text(self, over: str) -> str:
+        """The value and its interval; also over what it is, where this is not `over`, which the table names."""
+        differs = self.low is not None and self.low != self.high and self.over not in ("", over)
+        return f"{self} over {self.over}" if differs else str(self)
+
     def __str__(self) -> str:
         if self.value is None:
             return f"undefined: {self.reason}"
@@ -120,7 +125,10 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes."""
+    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes.
+
+    `has_errors`: whether counts off the diagonal are errors, which have a colour of their own.
+    """
 
     title: str
     rows: Sequence[str]
@@ -129,6 +137,7 @@ class Matrix:
     x: str = ""
     y: str = ""
     caption: str = ""
+    has_errors: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,8 @@ LINE_POINTS = 401  # of a curve
 BATCH = 4096
 
 
-class Axis(NamedTuple):
-    """Axis of an input column.
+class InputAxis(NamedTuple):
+    """InputAxis of an input column.
 
     Args:
         name: of the column, with its unit if the header has one.
@@ -88,7 +88,7 @@ class InputSpace:
     """
 
     names: tuple[str, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[InputAxis, ...]
     train: SpaceSamples
     shown: tuple[SpaceSamples, ...]
     missing: int
@@ -182,7 +182,7 @@ def _read(data: Dataset[Labelled], split: str, limit: int) -> tuple[SpaceSamples
     return SpaceSamples(split=split, x=x[finite], y=batch.y[finite], ids=batch.ids[finite]), int((~finite).sum())
 
 
-def _subset(samples: SpaceSamples, axes: Sequence[Axis]) -> SpaceSamples:
+def _subset(samples: SpaceSamples, axes: Sequence[InputAxis]) -> SpaceSamples:
     """A seeded subset of the samples within the axes."""
     inside = np.ones(len(samples.ids), bool)
     for k, axis in enumerate(axes):
@@ -198,19 +198,23 @@ def _subset(samples: SpaceSamples, axes: Sequence[Axis]) -> SpaceSamples:
     )
 
 
-def _axis(name: str, values: np.ndarray) -> Axis:
+def _axis(name: str, values: np.ndarray) -> InputAxis:
     """The axis of a column: its range with a margin; without outliers; logarithmic where values span decades."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         reach = abs(low) * 0.5 or 1.0
-        return Axis(name, low - reach, high + reach)
+        return InputAxis(name, low - reach, high + reach)
     if low > 0 and high / low >= LOG_RATIO and (float(np.median(values)) - low) < 0.05 * (high - low):
         factor = (high / low) ** MARGIN
-        return Axis(name, low / factor, high * factor, log=True)
+        return InputAxis(name, low / factor, high * factor, log=True)
     cut = math.ceil((1 - CENTRAL) / 2 * len(values))
     first, last = (float(v) for v in np.sort(values)[[cut, -1 - cut]]) if len(values) >= MIN_SAMPLES else (low, high)
     if last > first and high - low > OUTLYING * (last - first):
         low, high = max(low, first - (last - first) / 2), min(high, last + (last - first) / 2)
     margin = MARGIN * (high - low)
     low, high = low - margin, high + margin
-    return Axis(name, low, high) if math.isfinite(high - low) else Axis(name, float(values.min()), float(values.max()))
+    return (
+        InputAxis(name, low, high)
+        if math.isfinite(high - low)
+        else InputAxis(name, float(values.min()), float(values.max()))
+    )

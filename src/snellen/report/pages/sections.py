@@ -206,11 +206,11 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
     splits = [s for s in SPLITS if s in metrics]
     names = list(dict.fromkeys(key for s in splits for key in metrics[s]))
     by_split = [metrics[s] for s in splits] + ([baseline] if baseline else [])
-    rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key)) for named in by_split)] for key in names]
     columns = ["metric", *(SPLIT_WORDS[s] for s in splits)]
     if baseline:
         columns.append(f"baseline, {SPLIT_WORDS[split]}")
     over = next((metric.over for named in by_split for metric in named.values() if metric.over), "samples")
+    rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key), over) for named in by_split)] for key in names]
     caption = (
         f"± is half the width of the 95 % confidence interval over {over}. Values without an interval have none "
         "computed."
@@ -218,8 +218,8 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
-def _metric_text(metric: Metric | None) -> str | None:
-    return None if metric is None else str(metric)
+def _metric_text(metric: Metric | None, over: str) -> str | None:
+    return None if metric is None else metric.text(over)
 
 
 def rerun_html(summary: RunSummary) -> str:
