@@ -36,7 +36,7 @@ BATCH = 4096
 
 
 class InputAxis(NamedTuple):
-    """InputAxis of an input column.
+    """Axis of an input column.
 
     Args:
         name: of the column, with its unit if the header has one.
