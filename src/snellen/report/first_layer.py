@@ -1,0 +1,198 @@
+"""First layer of a network for images: its filters beside the derivatives and Gabor filters they resemble, its maps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snellen.core.spec import Spec
+from snellen.core.task import Task
+from snellen.core.views import AnnotatedImage, ImageGrid, View
+from snellen.filters.resemblance import MAX_SIDE, MIN_SIDE, Resemblance, limits, resemblances
+from snellen.nn.layers import Standardize
+
+MAX_SHOWN = 16  # filters in the report, those with the largest norms
+MAX_COMPARED = 64  # filters whose templates are searched
+RGB = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstLayer:
+    """The first layer of a network, a convolution in two dimensions.
+
+    Its input is standardised: (pixel − mean) / std, by channel. On raw pixels it computes the correlation with
+    `raw_filters`, plus a constant.
+
+    Args:
+        filters: (D, C, h, w) weights. bias: (D,); None: the layer has none.
+        stride, padding, dilation: in pixels, as in `nn.Conv2d`.
+        mean, std: (C,) of the standardisation; None: the network has none.
+        image: (C, H, W) the standardised input of one sample. maps: (D, H', W') its output.
+    """
+
+    filters: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: tuple[int, int] | str
+    dilation: tuple[int, int]
+    mean: Tensor | None
+    std: Tensor | None
+    image: Tensor
+    maps: Tensor
+
+    @property
+    def raw_filters(self) -> Tensor:
+        """(D, C, h, w) the filters on raw pixels: weights / std of the channel."""
+        return self.filters if self.std is None else self.filters / self.std.view(1, -1, 1, 1).to(self.filters)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the filters have a size at which a resemblance has a meaning."""
+        sides = self.filters.shape[2:]
+        return min(sides) >= MIN_SIDE and max(sides) <= MAX_SIDE
+
+
+class _Reached(Exception):
+    """The first layer with weights has been executed: the rest of the network is not."""
+
+
+@contextlib.contextmanager
+def _first_call(model: nn.Module) -> Iterator[list[tuple[nn.Module, Any, Any]]]:
+    """Stop a network after its first layer with weights; the layer, its input and its output are in the list."""
+    calls: list[tuple[nn.Module, Any, Any]] = []
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        calls.append((module, inputs[0] if inputs else None, output))
+        raise _Reached
+
+    layers = [
+        part for part in model.modules() if next(part.children(), None) is None and any(True for _ in part.parameters())
+    ]
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        with contextlib.suppress(_Reached):
+            yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def first_layer(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -> FirstLayer | None:
+    """The first layer with weights in the order of execution, if it is a plain convolution of images.
+
+    Args:
+        model: in evaluation mode. x: (B, C, H, W) raw inputs; the first is used.
+    Returns:
+        None if the samples are no images, the network begins with another layer, or no convolution was trained.
+    """
+    if len(spec.inputs) != 1 or not spec.input.has_pixels or not len(x):
+        return None
+    if not any(type(part) is nn.Conv2d and part.weight.requires_grad for part in model.modules()):
+        return None
+    with torch.inference_mode(), _first_call(model) as calls:
+        task.predict_batch(model, x[:1], spec)
+    if not calls:
+        return None
+    layer, given, output = calls[0]
+    if type(layer) is not nn.Conv2d or layer.groups != 1:  # subclasses may change their weights
+        return None
+    standardize = next((part for part in model.modules() if isinstance(part, Standardize)), None)
+    return FirstLayer(
+        filters=layer.weight.detach().cpu().float(),
+        bias=None if layer.bias is None else layer.bias.detach().cpu().float(),
+        stride=(layer.stride[0], layer.stride[1]),
+        padding=layer.padding if isinstance(layer.padding, str) else (layer.padding[0], layer.padding[1]),
+        dilation=(layer.dilation[0], layer.dilation[1]),
+        mean=None if standardize is None else standardize.mean.detach().cpu(),
+        std=None if standardize is None else standardize.std.detach().cpu(),
+        image=given[0].detach().cpu().float(),
+        maps=output[0].detach().cpu().float(),
+    )
+
+
+def first_layer_views(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -> list[View]:
+    """Views of the first layer: filters beside what they resemble, and the feature maps of one image; else none."""
+    layer = first_layer(task, model, x, spec)
+    if layer is None or not layer.is_comparable:
+        return []
+    norms = layer.filters.flatten(1).norm(dim=1)
+    largest = norms.argsort(descending=True, stable=True)[:MAX_COMPARED]
+    order = sorted(largest[:MAX_SHOWN].tolist())
+    compared = sorted(largest.tolist())
+    matches = dict(zip(compared, resemblances(layer.filters[compared].double().numpy()), strict=True))
+    return [_filter_grid(layer, order, matches), _map_grid(layer, order)]
+
+
+def _filter_grid(layer: FirstLayer, order: list[int], matches: dict[int, Resemblance]) -> ImageGrid:
+    height, width = layer.filters.shape[2:]
+    return ImageGrid(
+        title="Filters of the first layer",
+        items=[_filter_item(layer.filters[k], k, matches[k]) for k in order],
+        caption=_caption(len(layer.filters), len(order), list(matches.values()), (height, width)),
+        compact=True,
+    )
+
+
+def _filter_item(weights: Tensor, index: int, matches: Resemblance) -> AnnotatedImage:
+    """A filter, and to its right the template it resembles, in the colour of the filter. Mid-grey is 0."""
+    in_colour = len(weights) == RGB
+    values = weights if in_colour else torch.from_numpy(matches.pattern).float()[None]
+    best, template = matches.best, torch.zeros_like(values)
+    lines = [f"filter {index + 1}"]
+    if best is None:
+        near = [match for match in (matches.derivative, matches.gabor) if match is not None]
+        nearest = max(near, key=lambda match: match.margin, default=None)
+        lines.append("is zero" if nearest is None else "resembles neither")
+        if nearest is not None:
+            lines.append(f"{nearest.family}: r {nearest.correlation:.2f}, limit {nearest.limit:.2f}")
+    else:
+        lines += [best.name, best.parameters, f"r {best.correlation:.2f}, explains {100 * matches.explained:.0f} %"]
+        template = torch.from_numpy(best.template).float()[None]
+        if in_colour:
+            template = template * torch.from_numpy(matches.colour).float().view(-1, 1, 1)
+    panel = _signed(template, "no template" if best is None else f"template: {best.name}")
+    return AnnotatedImage(
+        values=values, low=-_peak(values), high=_peak(values), caption="\n".join(lines), panels=[panel]
+    )
+
+
+def _peak(values: Tensor) -> float:
+    return float(values.abs().max()) or 1.0
+
+
+def _signed(values: Tensor, caption: str) -> AnnotatedImage:
+    """An image (C, H, W) in which mid-grey is 0."""
+    return AnnotatedImage(values=values, low=-_peak(values), high=_peak(values), caption=caption)
+
+
+def _caption(count: int, shown: int, matches: list[Resemblance], size: tuple[int, int]) -> str:
+    derivative, gabor = limits(*size)
+    passing = sum(one.best is not None for one in matches)
+    which = "" if shown == count else f"The {shown} of {count} filters with the largest norms. "
+    return (
+        f"{which}Left the weights (mid-grey is 0), right the derivative of a Gaussian or the Gabor filter that they "
+        "resemble most. r is the normalised correlation; the percentage is the fraction of the filter's sum of "
+        "squares, all channels, that the template explains. Orientations go from the x axis towards the y axis, which "
+        f"points down. A filter of {size[1]}x{size[0]} resembles a derivative if r > {derivative:.2f}, a Gabor filter "
+        f"if r > {gabor:.2f}: 2.5 % of random filters of this size reach each after the same search. {passing} of "
+        f"{len(matches)} filters {'pass' if passing != 1 else 'passes'}; of as many random ones at most "
+        f"{0.05 * len(matches):.1f} would."
+    )
+
+
+def _map_grid(layer: FirstLayer, order: list[int]) -> ImageGrid:
+    image = layer.image if len(layer.image) == RGB else layer.image.mean(0, keepdim=True)
+    low, high = float(image.min()), float(image.max())
+    items = [AnnotatedImage(values=image, low=low, high=high, caption="input, standardised")]
+    items += [_signed(layer.maps[k : k + 1], f"map of filter {k + 1}") for k in order]
+    return ImageGrid(
+        title="Feature maps of the first layer",
+        items=items,
+        caption="Of one training image: the correlation of each filter with the standardised input, plus its bias, "
+        "before the activation. Mid-grey is 0.",
+    )

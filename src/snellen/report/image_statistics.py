@@ -1,0 +1,67 @@
+"""Statistics of the images of a dataset: correlation of neighbouring pixels."""
+
+from __future__ import annotations
+
+import torch
+
+from snellen.core.experience import Experience
+from snellen.core.views import Metric, Plot, Series
+from snellen.data.experience import samples_of
+from snellen.metrics.pixel_correlation import PixelCorrelation, pixel_correlation
+
+MAX_IMAGES, MAX_VALUES = 200, 1_000_000  # that are read, evenly spaced over the training split
+
+
+def dataset_correlation(data: Experience, max_distance: int | None = None) -> PixelCorrelation | None:
+    """Correlation of pixels of the training images, as the model gets them.
+
+    Of at most 200 images and about a million values; images with values that are not finite are left out.
+
+    Returns:
+        None where the samples are no images, or no image can be used.
+    """
+    samples = samples_of(data)
+    if samples is None or len(samples.spec.inputs) != 1 or not samples.spec.input.has_pixels:
+        return None
+    ids = samples.splits["train"]
+    if not len(ids):
+        return None
+    first = samples.image(int(ids[0]))
+    count = max(1, min(len(ids), MAX_IMAGES, MAX_VALUES // first.numel()))
+    chosen = ids[torch.linspace(0, len(ids) - 1, count).round().long()].tolist()
+    images = [samples.image(id) for id in chosen]
+    finite = [image for image in images if bool(image.isfinite().all())]
+    return pixel_correlation(finite, max_distance) if finite else None
+
+
+def correlation_plot(correlation: PixelCorrelation) -> Plot | None:
+    """The correlation coefficient against the distance; None for images of one pixel or of one value."""
+    if len(correlation.horizontal) < 2 or all(metric.value is None for metric in correlation.horizontal[1:]):
+        return None
+    one = correlation.images == 1
+    return Plot(
+        title="Correlation of neighbouring pixels",
+        x="distance [pixels]",
+        y="correlation coefficient",
+        series=[
+            _series("horizontal", correlation.horizontal),
+            _series("vertical", correlation.vertical),
+            _series("pixels permuted", correlation.permuted),
+        ],
+        caption=(
+            f"Of {correlation.images:,} training image{'' if one else 's'} as the model gets {'it' if one else 'them'},"
+            f" less the mean of each. Bands: 95 % intervals over {correlation.over}. Near pixels are alike, which a "
+            "filter of a few pixels uses. In random order they are not; a network that reads the image as a vector "
+            "learns the same from any order."
+        ),
+    )
+
+
+def _series(name: str, metrics: tuple[Metric, ...]) -> Series:
+    return Series(
+        name=name,
+        x=[float(distance) for distance in range(len(metrics))],
+        y=[metric.value for metric in metrics],
+        low=[metric.value if metric.low is None else metric.low for metric in metrics],
+        high=[metric.value if metric.high is None else metric.high for metric in metrics],
+    )
