@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "compare runs on the same test samples, with significance tests"),
     "ladder": ("ladder", "train models from simple to complex within a time budget, and compare them"),
     "reproduce": ("reproduce", "published tables: published values next to values measured here"),
+    "filter": ("filter", "filter an image or numbers with a kernel, pool them: the arithmetic of every output"),
     "list": ("listing", "tasks, models, datasets and formats"),
     "get": ("get", "download a public dataset or weights"),
     "doctor": ("doctor", "versions, devices and optional packages of this machine"),

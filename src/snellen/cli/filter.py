@@ -1,0 +1,112 @@
+"""`snellen filter INPUT --kernel sharpen`: correlation, convolution and pooling with the arithmetic of each output."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snellen.cli.main import make_parser
+from snellen.core.errors import UsageError
+
+
+def run(arguments: Sequence[str], custom: Any) -> int:
+    args = _parser().parse_args(list(arguments))
+
+    from snellen.cli import filter_output
+    from snellen.cli.filter_input import KERNEL_SETTINGS, choose_kernel, read_input
+    from snellen.filters.examples import EXAMPLES
+    from snellen.filters.stages import Stage, filter_stage, pool_stage
+
+    outputs = [filter_output.check_output(Path(path)) for path in vars(args).get("out", [])]
+    given = {name: vars(args)[name] for name in KERNEL_SETTINGS if name in vars(args)}
+    kernel_text, pooling = vars(args).get("kernel"), vars(args).get("pool")
+    if kernel_text is None and pooling is None and args.input in EXAMPLES:
+        kernel_text, pooling = EXAMPLES[args.input].kernel or None, EXAMPLES[args.input].pool or None
+    if kernel_text is None and pooling is None:
+        raise UsageError(
+            "No filter given", "Give --kernel sharpen (snellen filter --help lists the names), or --pool max."
+        )
+    if kernel_text is None and given:
+        raise UsageError(f"--{next(iter(given))} needs --kernel", "Name a kernel, or leave the flag out.")
+    unused: list[str] = [flag for flag in ("pool_size", "pool_stride") if flag in vars(args) and pooling is None]
+    unused += [flag for flag in _FILTER_FLAGS if flag in vars(args) and kernel_text is None]
+    if unused:
+        flag, needed = unused[0].replace("_", "-"), "--pool" if unused[0].startswith("pool") else "--kernel"
+        raise UsageError(f"--{flag} needs {needed}", f"Give {needed}, or leave the flag out.")
+    read = read_input(args.input, "grey" in vars(args))
+    chosen = None
+    stages: list[Stage] = []
+    options = {flag: vars(args)[flag] for flag in _FILTER_FLAGS if flag in vars(args)}
+    if kernel_text is not None:
+        chosen = choose_kernel(kernel_text, given, read.signal)
+        if chosen.bank:
+            if pooling is not None:
+                raise UsageError(
+                    "--pool after a bank of kernels", "Pool the result of one kernel, or leave --pool out."
+                )
+            return filter_output.run_bank(args, read, chosen, options, outputs)
+        kernel = next(iter(chosen.kernels.values()))
+        stages.append(filter_stage(read.values, kernel, chosen.title, signal=read.signal, **options))
+    if pooling is not None:
+        sizes = {"size": vars(args).get("pool_size", 2), "stride": vars(args).get("pool_stride")}
+        source = stages[-1].result if stages else read.values
+        stages.append(pool_stage(source, pooling, signal=read.signal, **sizes))
+    return filter_output.run_stages(args, read, chosen, stages, outputs)
+
+
+_FILTER_FLAGS = ("convolve", "border", "stride", "dilation", "padding")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from snellen.cli.filter_input import add_kernel_settings, whole
+    from snellen.filters.examples import EXAMPLES
+    from snellen.filters.kernels import BANKS, KERNELS
+    from snellen.filters.pooling import POOLINGS
+    from snellen.filters.windows import BORDERS
+
+    parser = make_parser(
+        "filter", "Filter an image, a grid or a signal with a kernel, pool it, and show the arithmetic of an output."
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("input", metavar="INPUT", help="Image file, .csv of numbers (one row or column: a signal), or "
+                        "an example below")  # fmt: skip
+    parser.add_argument("--kernel", metavar="KERNEL", help='A name below, typed rows as "0 1 0; 1 -4 1; 0 1 0", '
+                        "or a .csv (default: that of the example)")  # fmt: skip
+    parser.add_argument("--convolve", action="store_true", help="Convolution, which flips the kernel (default: "
+                        "correlation, as in deep learning)")  # fmt: skip
+    parser.add_argument("--border", choices=list(BORDERS), help="Values beyond the border (default zero)")
+    parser.add_argument("--padding", type=_padding, metavar="P", help="same, valid, or N values at each end (default "
+                        "same)")  # fmt: skip
+    parser.add_argument("--stride", type=whole, metavar="S", help="Distance of outputs in pixels, from 1 (default 1)")
+    parser.add_argument("--dilation", type=whole, metavar="D", help="Distance of kernel elements, from 1 (default 1)")
+    parser.add_argument("--pool", choices=list(POOLINGS), help="Pool, after the kernel if there is one")
+    parser.add_argument("--pool-size", type=whole, metavar="K", help="Rows and columns of a pooling window (default 2)")
+    parser.add_argument("--pool-stride", type=whole, metavar="S", help="Distance of windows (default: their size)")
+    parser.add_argument("--grey", action="store_true", help="Filter the grey image instead of each colour channel")
+    parser.add_argument("--at", type=_place, metavar="X,Y", help="Print the arithmetic of the output in column X, row "
+                        "Y, from 0; X of a signal")  # fmt: skip
+    parser.add_argument("--out", action="append", metavar="FILE", help="Write .html (page), .png (picture), .csv or "
+                        ".npz (exact numbers); may be repeated")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="Print one JSON object")
+    add_kernel_settings(parser)
+    lists: dict[str, Any] = {"examples": EXAMPLES, "kernels": KERNELS, "banks of kernels": BANKS, "borders": BORDERS}
+    width = max(len(name) for entries in lists.values() for name in entries)
+    parser.epilog = "\n".join(
+        f"{title}:\n" + "\n".join(f"  {name:<{width}}  {entry.summary}" for name, entry in entries.items()) + "\n"
+        for title, entries in lists.items()
+    )
+    return parser
+
+
+def _padding(text: str) -> str | int:
+    from snellen.cli.filter_input import whole
+
+    return text if text in ("same", "valid") else whole(text)
+
+
+def _place(text: str) -> tuple[int, int]:
+    from snellen.cli.filter_input import pair, whole
+
+    return pair(text) if "," in text else (whole(text), 0)

@@ -1,0 +1,337 @@
+"""Inputs and kernels of `snellen filter`: an image, numbers or an example; a kernel by name, typed or file."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snellen.core.errors import DataError, UsageError, short_repr, similar_names, suggest_name
+from snellen.filters.examples import EXAMPLES
+from snellen.filters.kernels import BANKS, KERNELS, MAX_SIZE, Array
+
+TABLES = (".csv", ".tsv", ".txt")
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+_TYPED = re.compile(r"[-+−\d.eE/;\s]*\d[-+−\d.eE/;\s]*")
+_FRACTION = re.compile(r"([-+]?\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")
+_MAX_TABLE = 1 << 24  # numbers of a table
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterInput:
+    """Input of a filter.
+
+    Args:
+        values: (C, H, W) at the depth of the file; a signal has C = H = 1.
+        signal: whether it is one row or column of numbers.
+        numbers: whether it is a table of numbers, whose range is its own; else an image, from 0 to `white`.
+        recognised_as: what it is, in words, with what was assumed on reading.
+    """
+
+    name: str
+    values: NDArray[Any]
+    signal: bool
+    numbers: bool
+    white: float
+    recognised_as: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenKernel:
+    """Kernels to apply: name → (rows, columns). `title` and `summary` describe them; a bank has several."""
+
+    title: str
+    kernels: Mapping[str, Array]
+    summary: str = ""
+    bank: bool = False
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def read_input(name: str, grey: bool) -> FilterInput:
+    """Read an example by its name, a table of numbers by its suffix, or an image.
+
+    Raises:
+        DataError: if the file does not exist or cannot be read.
+    """
+    if name in EXAMPLES:
+        values = EXAMPLES[name].make()
+        read = _of_numbers(name, values, "a built-in example") if values.ndim < 3 else _of_image(name, values, [])
+    else:
+        path = Path(os.path.expanduser(name))
+        if not os.path.lexists(path):
+            near = similar_names(name, list(EXAMPLES))
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"Examples: {', '.join(EXAMPLES)}."
+            raise DataError(f"{name} does not exist", f"Give an image, a .csv of numbers or an example. {hint}")
+        if path.is_dir():
+            raise DataError(f"{name} is a folder", "Give one image, a .csv of numbers or an example.")
+        if path.suffix.lower() in TABLES:
+            table, notes = read_numbers(path)
+            read = _of_numbers(name, table.ravel() if min(table.shape) == 1 else table, "a table", *notes)
+        else:
+            read = _read_image(name, path)
+    return grey_input(read) if grey else read
+
+
+def read_numbers(path: Path) -> tuple[Array, list[str]]:
+    """The numbers (rows, columns) of a CSV file, and what was assumed: a header, decimal commas.
+
+    Raises:
+        DataError: unreadable, no numbers, missing or infinite ones, rows of different length.
+    """
+    from snellen.data.formats.table_text import read_table
+
+    table = read_table(_spaces_to_commas(path) or path)
+    notes = [f"the first row is a header: {', '.join(table.names[:3])}"] if table.header else []
+    notes += ["decimal commas are read as points"] if table.commas else []
+    notes += [f"{text.example[0]!r} is read as {text.example[1]}" for text in list(table.number_text.values())[:1]]
+    if len(table) * len(table.names) > _MAX_TABLE:
+        raise DataError(f"{path} has {len(table) * len(table.names):,} cells", f"Give at most {_MAX_TABLE:,}.")
+    values = np.empty((len(table), len(table.names)))
+    for k, column in enumerate(table.columns):
+        for row, cell in enumerate(column):
+            number = parse_number(cell)
+            if number is None:
+                raise DataError(
+                    f"{path}, line {table.lines[row]}: {short_repr(cell)} is not a finite number",
+                    "Give rows of numbers with the same number of cells; a header may stand above them.",
+                )
+            values[row, k] = number
+    return values, notes
+
+
+def _spaces_to_commas(path: Path) -> io.StringIO | None:
+    """The text of a table whose numbers are separated by spaces only, with commas; None for any other."""
+    from snellen.core.input_files import read_bytes
+
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None  # the reader of tables reports it
+    if not text.strip() or any(mark in text for mark in ',;\t"\0') or " " not in text.strip():
+        return None
+    file = io.StringIO("\n".join(",".join(line.split()) for line in text.splitlines() if line.strip()))
+    file.name = str(path)
+    return file
+
+
+def parse_number(text: str) -> float | None:
+    """A finite number or a fraction such as 1/9; None for anything else."""
+    text = text.strip().replace("−", "-")
+    if fraction := _FRACTION.fullmatch(text):
+        text, below = fraction[1], float(fraction[2])
+    else:
+        below = 1.0
+    try:
+        value = float(text) / below if "_" not in text else float("nan")
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _of_numbers(name: str, values: NDArray[Any], what: str, *notes: str) -> FilterInput:
+    signal = values.ndim == 1
+    size = f"signal of {values.size} numbers" if signal else f"grid of {values.shape[1]} × {values.shape[0]} numbers"
+    return FilterInput(
+        name=name,
+        values=values.reshape(1, 1, -1) if signal else values[None],
+        signal=signal,
+        numbers=True,
+        white=float(values.max()) if values.size else 0.0,
+        recognised_as=[f"{size}, {what}", *notes],
+    )
+
+
+def _of_image(name: str, values: NDArray[Any], notes: Sequence[str]) -> FilterInput:
+    channels, height, width = values.shape
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    whole = values.dtype.kind in "ui"
+    depth = f"{values.dtype.itemsize * 8} bits" if whole else str(values.dtype)
+    each = ", each channel filtered by itself" if channels > 1 else ""
+    return FilterInput(
+        name=name,
+        values=values,
+        signal=False,
+        numbers=False,
+        white=float(np.iinfo(values.dtype).max if whole else max(float(values.max()), 0.0) or 1.0),
+        recognised_as=[f"image of {width} × {height} pixels, {colour}, {depth}{each}", *notes],
+    )
+
+
+def _read_image(name: str, path: Path) -> FilterInput:
+    from snellen.core.spec import Preprocessing
+    from snellen.data.decode import image_decoder
+    from snellen.data.decode.header import UnusableFile
+
+    try:
+        header = image_decoder.header(path)
+        notes = [f"converted: {note}" for note in header.notes]
+        notes += [f"page 1 of {header.pages}"] if header.pages > 1 else []
+        values = image_decoder.decode(path, Preprocessing(pages="first" if header.pages > 1 else None)).numpy()
+    except UnusableFile as error:
+        cause = error.cause if str(path) in error.cause else f"{path} {error.cause}"
+        raise DataError(cause, error.remedy) from error
+    return _of_image(name, values, notes)
+
+
+def grey_input(read: FilterInput) -> FilterInput:
+    """The input as one channel; itself if it has one."""
+    channels = len(read.values)
+    if channels == 1:
+        return read
+    weights = LUMA if channels == 3 else (1.0 / channels,) * channels
+    grey = np.zeros(read.values.shape[1:])
+    for channel, weight in zip(read.values, weights, strict=True):
+        grey += channel * weight
+    how = "grey: 0.299 R + 0.587 G + 0.114 B" if channels == 3 else f"grey: mean of {channels} channels"
+    what = read.recognised_as[0].replace(", each channel filtered by itself", "")
+    return FilterInput(
+        name=read.name,
+        values=grey[None],
+        signal=False,
+        numbers=read.numbers,
+        white=read.white,
+        recognised_as=[what, *read.recognised_as[1:], how],
+    )
+
+
+def choose_kernel(text: str, given: Mapping[str, Any], signal: bool) -> ChosenKernel:
+    """The kernel of `--kernel`: a name with its settings, typed numbers, or a CSV file.
+
+    Args:
+        given: settings of kernels with a name, by the parameter of `make`.
+        signal: whether the input has one axis: typed columns become rows, names give their one-dimensional form.
+    Raises:
+        UsageError: an unknown name, a setting that the kernel does not have, no numbers.
+    """
+    if text in KERNELS or text in BANKS:
+        return _by_name(text, given, signal)
+    if given:
+        flag = next(iter(given))
+        raise UsageError(f"--{flag} has no effect on --kernel {short_repr(text)}", f"Leave it out, or name a kernel: "
+                         f"{', '.join([*KERNELS, *BANKS])}.")  # fmt: skip
+    if _TYPED.fullmatch(text):
+        return _one("typed", _typed(text), signal)
+    if os.path.isfile(os.path.expanduser(text)):
+        values, notes = read_numbers(Path(os.path.expanduser(text)))
+        return _one(text, values, signal, notes)
+    if "," in text and _TYPED.fullmatch(text.replace(",", " ")):
+        raise UsageError(f"--kernel {short_repr(text)} has commas", "Write 0.5 0 1; rows are separated by semicolons.")
+    raise UsageError(
+        f"Unknown kernel {short_repr(text)}: no name, no numbers, no file",
+        suggest_name(text, [*KERNELS, *BANKS]) + ' Typed: --kernel "0 1 0; 1 -4 1; 0 1 0".',
+    )
+
+
+def _by_name(name: str, given: Mapping[str, Any], signal: bool) -> ChosenKernel:
+    entry = KERNELS.get(name) or BANKS[name]
+    one_dimensional = signal and name in KERNELS
+    make = KERNELS[name].make_1d if one_dimensional else entry.make
+    if make is None or (signal and name in BANKS):
+        known = [other for other, kernel in KERNELS.items() if kernel.make_1d is not None]
+        raise UsageError(f"Kernel {name} has two axes, the signal has one", f"Use one of {', '.join(known)}.")
+    settings = inspect.signature(make).parameters
+    for flag in given:
+        if flag not in settings:
+            names = ", ".join(f"--{other}" for other in settings)
+            remedy = f"Its settings: {names}." if settings else "It has no settings: leave the flag out."
+            raise UsageError(f"--{flag} has no effect on kernel {name}", remedy)
+    made: Any = make(**given)
+    kernels = {key: np.atleast_2d(kernel) for key, kernel in (made if isinstance(made, dict) else {name: made}).items()}
+    words = "".join(
+        f", {key} {','.join(f'{part:g}' for part in value) if isinstance(value, Sequence) else f'{value:g}'}"
+        for key, value in given.items()
+    )
+    return ChosenKernel(title=f"{name}{words}", kernels=kernels, summary=entry.summary, bank=name in BANKS)
+
+
+def _typed(text: str) -> Array:
+    rows = [row.split() for row in text.split(";")]
+    rows = rows[:-1] if len(rows) > 1 and not rows[-1] else rows
+    if len({len(row) for row in rows}) != 1 or not rows[0]:
+        sizes = ", ".join(str(len(row)) for row in rows)
+        raise UsageError(f"--kernel {short_repr(text)} has rows of {sizes} numbers", "Give every row as many numbers.")
+    values = [[parse_number(cell) for cell in row] for row in rows]
+    for row, numbers in zip(rows, values, strict=True):
+        for cell, number in zip(row, numbers, strict=True):
+            if number is None:
+                raise UsageError(
+                    f"{short_repr(cell)} of --kernel is not a number", "Write numbers such as -1, 0.5, 1/9."
+                )
+    return np.array(values, dtype=np.float64)
+
+
+def _one(title: str, values: Array, signal: bool, notes: Sequence[str] = ()) -> ChosenKernel:
+    if max(values.shape) > MAX_SIZE:
+        raise UsageError(
+            f"The kernel has {values.shape[1]} × {values.shape[0]} elements", f"Give at most {MAX_SIZE} on a side."
+        )
+    if signal and min(values.shape) > 1:
+        raise UsageError(
+            f"The kernel has {values.shape[0]} rows, the signal is one row", "Give one row of numbers as the kernel."
+        )
+    return ChosenKernel(title=title, kernels={title: values.reshape(1, -1) if signal else values}, notes=notes)
+
+
+def add_kernel_settings(parser: argparse.ArgumentParser) -> None:
+    """Flags of the settings of kernels with a name; each has the name of the parameter of `make`."""
+    group = parser.add_argument_group("settings of named kernels")
+    for name, (read, metavar, text) in KERNEL_SETTINGS.items():
+        group.add_argument(f"--{name}", type=read, metavar=metavar, help=text)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    values = [parse_number(part) for part in text.split(",")]
+    if any(value is None for value in values):
+        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, not {text!r}")
+    return tuple(value for value in values if value is not None)
+
+
+def _number(text: str) -> float:
+    value = parse_number(text)
+    if value is None:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
+    return value
+
+
+def whole(text: str) -> int:
+    """Parse a whole number of any sign; the kernel or filter checks its range."""
+    if not re.fullmatch(r"[-+]?\d{1,9}", text):
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
+    return int(text)
+
+
+def pair(text: str) -> tuple[int, int]:
+    """Parse two whole numbers separated by a comma: X,Y."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"must be two whole numbers X,Y, not {text!r}")
+    return whole(parts[0].strip()), whole(parts[1].strip())
+
+
+KERNEL_SETTINGS: dict[str, tuple[Any, str, str]] = {
+    "size": (
+        whole,
+        "K",
+        "Rows and columns of the kernel, most odd (default 3; of Gaussian and Gabor kernels by sigma)",
+    ),
+    "sigma": (_number, "PIXELS", "Standard deviation of Gaussian and Gabor kernels in pixels (default 1; 0.56 λ)"),
+    "order": (pair, "X,Y", "Order of the derivative of kernel gaussian along x and y, 0 to 4 each (default 0,0)"),
+    "dx": (whole, "PIXELS", "Kernel shift: pixels to the right (default 1)"),
+    "dy": (whole, "PIXELS", "Kernel shift: pixels downwards (default 0)"),
+    "wavelength": (_number, "PIXELS", "Kernel gabor: wavelength λ in pixels, at least 2 (default 6)"),
+    "orientation": (_number, "DEGREES", "Kernel gabor: direction of the wave; 0 finds vertical edges (default 0)"),
+    "phase": (_number, "DEGREES", "Kernel gabor: 0 is even, for bars, 90 odd, for edges (default 0)"),
+    "aspect": (_number, "RATIO", "Gabor kernels: width across by length along the bars (default 0.5)"),
+    "orientations": (whole, "N", "gabor-bank: number of directions (default 4)"),
+    "wavelengths": (_numbers, "λ,…", "gabor-bank: wavelengths in pixels (default 4,8)"),
+    "phases": (_numbers, "φ,…", "gabor-bank: phases in degrees (default 0,90)"),
+}

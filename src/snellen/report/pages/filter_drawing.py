@@ -1,0 +1,215 @@
+"""Drawings of the page of `snellen filter`: input, kernel, result and the gradient's path, as SVG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snellen.core.errors import UsageError
+from snellen.filters.correlation import Array, take
+from snellen.filters.stages import Stage, format_value
+from snellen.filters.windows import BORDERS, Axis
+from snellen.report.filter_pictures import GreyScale, png_uri, to_pixels
+
+MAX_SIDE = 160  # outputs on a side of the part of a result that the page computes
+MAX_BYTES = 480_000  # of one channel, where not even one output fits the budget with all channels
+MAX_NUMBERS = 20  # pixels on a side up to which their values are printed in them
+MAX_PATHS = 400  # windows whose gradient path is drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Rectangle of pixels, from `x`, `y`; of an input it may begin beyond the border."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactive:
+    """The part of a stage that the page computes.
+
+    Args:
+        crop: of the result. region: of the input with its border, all that the windows of the crop see.
+        values: (C, region.h, region.w), the border applied.
+        cell: width and height of a pixel in the drawing; a signal has high ones.
+    """
+
+    stage: Stage
+    crop: Region
+    region: Region
+    values: NDArray[Any]
+    cell: tuple[int, int]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the result."""
+        return (self.crop.w, self.crop.h) == (self.stage.x.outputs, self.stage.y.outputs)
+
+
+def interactive(stage: Stage, place: tuple[int, int], budget: int, signal: bool) -> Interactive:
+    """The part of a stage around `place` whose values fit `budget` bytes: all channels, or the first.
+
+    Raises:
+        UsageError: if one window does not fit.
+    """
+    source = (
+        stage.source if stage.source.dtype in (np.uint8, np.uint16) else stage.source.astype(np.float64, copy=False)
+    )
+    size = source.dtype.itemsize * 4 / 3
+
+    def bytes_of(side: int, channels: int) -> float:
+        spans = [(min(axis.outputs, limit) - 1) * axis.stride + axis.span
+                 for axis, limit in ((stage.x, side * side if signal else side), (stage.y, side))]  # fmt: skip
+        return float(spans[0] * spans[1] * channels * size)
+
+    channels = len(source) if bytes_of(1, len(source)) <= budget else 1
+    side = next((k for k in range(MAX_SIDE, 0, -1) if bytes_of(k, channels) <= budget), 1)
+    if bytes_of(side, channels) > MAX_BYTES:
+        raise UsageError(
+            f"A window of {stage.x.span} × {stage.y.span} pixels does not fit in a page",
+            "Use a smaller kernel or dilation, or --out FILE.npz.",
+        )
+    crop_x, w = _crop(stage.x, place[0], side * side if signal else side)
+    crop_y, h = _crop(stage.y, place[1], side)
+    columns, rows = _positions(stage.x, crop_x, w), _positions(stage.y, crop_y, h)
+    sources = [BORDERS[axis.border].index(positions, axis.inputs)
+               for axis, positions in ((stage.x, columns), (stage.y, rows))]  # fmt: skip
+    values = np.stack([take(image, sources[1], sources[0]) for image in source[:channels]])
+    region = Region(x=int(columns[0]), y=int(rows[0]), w=len(columns), h=len(rows))
+    high = max(1, region.w // 12) if signal else 1
+    return Interactive(
+        stage=stage, crop=Region(x=crop_x, y=crop_y, w=w, h=h), region=region, values=values, cell=(1, high)
+    )  # fmt: skip
+
+
+def _crop(axis: Axis, place: int, side: int) -> tuple[int, int]:
+    """First and number of the outputs of an axis around `place`, at most `side`."""
+    count = min(side, axis.outputs)
+    return min(max(0, place - count // 2), axis.outputs - count), count
+
+
+def _positions(axis: Axis, first: int, count: int) -> NDArray[np.int64]:
+    start = first * axis.stride - axis.before
+    return np.arange(start, start + (count - 1) * axis.stride + axis.span, dtype=np.int64)
+
+
+def svg(width: float, height: float, body: str, attributes: str) -> str:
+    return f'<svg viewBox="0 0 {width:g} {height:g}" {attributes}>{body}</svg>'
+
+
+def rectangle(kind: str, x: float, y: float, w: float, h: float) -> str:
+    """A rectangle with a halo below it, so that it is seen on any picture."""
+    place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}"'
+    return f'<rect class="halo {kind}-halo" {place}/><rect class="{kind}" {place}/>'
+
+
+def _picture(values: NDArray[Any], scale: GreyScale, cell: tuple[int, int]) -> str:
+    """(C, H, W) values as an image of the drawing, with their numbers if they are few."""
+    _, height, width = values.shape
+    body = (
+        f'<image href="{png_uri(values, scale)}" width="{width * cell[0]}" height="{height * cell[1]}" '
+        f'preserveAspectRatio="none"/>'
+    )
+    if len(values) == 1 and max(height, width) <= MAX_NUMBERS:
+        body += _numbers(values[0], to_pixels(values, scale) > 127, cell)
+    return body
+
+
+def _numbers(values: NDArray[Any], bright: NDArray[np.bool_], cell: tuple[int, int]) -> str:
+    texts = [[_short(float(value)) for value in row] for row in values]
+    letters = max(2, *(len(text) for row in texts for text in row))
+    size = min(0.42, 1.5 / letters)
+    return "".join(
+        f'<text x="{(x + 0.5) * cell[0]:g}" y="{(y + 0.5) * cell[1]:g}" font-size="{size:.3g}" '
+        f'style="fill:{"#000" if bright[y, x] else "#fff"}">{text}</text>'
+        for y, row in enumerate(texts)
+        for x, text in enumerate(row)
+    )
+
+
+def _short(value: float) -> str:
+    return format_value(value if value == int(value) and abs(value) < 1e6 else float(f"{value:.3g}"))
+
+
+def region_svg(part: Interactive, values: NDArray[Any], scale: GreyScale, place: tuple[int, int]) -> str:
+    stage, region, (unit_x, unit_y) = part.stage, part.region, part.cell
+    width, height = region.w * unit_x, region.h * unit_y
+    left, top = max(0, -region.x) * unit_x, max(0, -region.y) * unit_y
+    right = min(region.w, stage.x.inputs - region.x) * unit_x
+    bottom = min(region.h, stage.y.inputs - region.y) * unit_y
+    body = _picture(values, scale, part.cell)
+    if (left, top, right, bottom) != (0, 0, width, height):
+        inner = f"M{left:g} {top:g}V{bottom:g}H{right:g}V{top:g}Z"
+        body += f'<path class="ring" fill-rule="evenodd" d="M0 0H{width:g}V{height:g}H0Z{inner}"/>'
+        body += f'<path class="edge" d="{inner}"/>'
+    x = place[0] * stage.x.stride - stage.x.before - region.x
+    y = place[1] * stage.y.stride - stage.y.before - region.y
+    body += rectangle("window", x * unit_x, y * unit_y, stage.x.span * unit_x, stage.y.span * unit_y)
+    return svg(width, height, body, 'role="img" aria-label="Input with the window of the output"')
+
+
+def result_svg(part: Interactive, values: NDArray[Any], scale: GreyScale, place: tuple[int, int]) -> str:
+    unit_x, unit_y = part.cell
+    body = _picture(values, scale, part.cell)
+    body += rectangle("pixel", (place[0] - part.crop.x) * unit_x, (place[1] - part.crop.y) * unit_y, unit_x, unit_y)
+    label = "Result. The arrow keys move the output whose arithmetic is shown."
+    return svg(
+        part.crop.w * unit_x, part.crop.h * unit_y, body, f'role="application" tabindex="0" aria-label="{label}"'
+    )
+
+
+def kernel_svg(weights: Array) -> str:
+    """Cells of a kernel, blue above 0 and orange below; with numbers if they are few."""
+    rows, columns = weights.shape
+    if max(rows, columns) > MAX_NUMBERS:
+        body = f'<image href="{kernel_uri(weights)}" width="{columns}" height="{rows}" preserveAspectRatio="none"/>'
+        return svg(columns, rows, body, 'role="img" aria-label="Kernel: 0 is mid-grey"')
+    largest = float(np.abs(weights).max()) or 1.0
+    cells = []
+    numbered = max(rows, columns) <= 9
+    for (y, x), weight in np.ndenumerate(weights):
+        colour = "--tint-ok" if weight > 0 else "--tint-bad"
+        share = 60 * abs(float(weight)) / largest
+        fill = f"color-mix(in srgb, var({colour}) {share:.3g}%, var(--paper))"
+        cells.append(f'<rect class="cell" x="{x}" y="{y}" width="1" height="1" style="fill:{fill}"/>')
+        if numbered:
+            text = _short(float(weight))
+            size = min(0.4, 1.5 / max(2, len(text)))
+            cells.append(f'<text x="{x + 0.5}" y="{y + 0.5}" font-size="{size:.3g}">{text}</text>')
+    label = "; ".join(" ".join(_short(float(weight)) for weight in row) for row in weights) if numbered else ""
+    return svg(columns, rows, "".join(cells), f'role="img" aria-label="Kernel {label}"')
+
+
+def kernel_uri(kernel: Array) -> str:
+    largest = float(np.abs(kernel).max()) or 1.0
+    return png_uri(kernel[None], GreyScale(low=-largest, high=largest))
+
+
+def gradient_svg(part: Interactive) -> str:
+    """The gradient of the sum of the outputs over the input region, and lines from each window to what it reaches."""
+    stage, crop, region, (unit_x, unit_y) = part.stage, part.crop, part.region, part.cell
+    gradient = stage.gradient()
+    assert gradient is not None
+    shown = gradient[:1, region.y : region.y + region.h, region.x : region.x + region.w]
+    body = _picture(shown, GreyScale(low=0.0, high=max(1.0, float(shown.max()))), part.cell)
+    if crop.w * crop.h <= MAX_PATHS:
+        for y, x in np.ndindex(crop.h, crop.w):
+            terms = stage.terms(0, crop.x + x, crop.y + y)
+            middle_x = (terms[0].x + terms[-1].x + 1) / 2 - region.x
+            middle_y = (terms[0].y + terms[-1].y + 1) / 2 - region.y
+            for term in terms:
+                if term.weight:
+                    to_x, to_y = term.x + 0.5 - region.x, term.y + 0.5 - region.y
+                    end_x, end_y = to_x + 0.35 * (middle_x - to_x), to_y + 0.35 * (middle_y - to_y)
+                    body += f'<path class="path" d="M{middle_x * unit_x:g} {middle_y * unit_y:g}' \
+                            f'L{end_x * unit_x:g} {end_y * unit_y:g}"/>'  # fmt: skip
+                    body += f'<circle class="tip" cx="{end_x * unit_x:g}" cy="{end_y * unit_y:g}" r="0.06"/>'
+    x, y = (crop.x + crop.w // 2) * stage.x.stride - region.x, (crop.y + crop.h // 2) * stage.y.stride - region.y
+    body += rectangle("window", x * unit_x, y * unit_y, stage.x.span * unit_x, stage.y.span * unit_y)
+    return svg(region.w * unit_x, region.h * unit_y, body, 'role="img" aria-label="Gradient with respect to the input"')
