@@ -14,7 +14,10 @@ from snellen.core.errors import UsageError
 def run(arguments: Sequence[str], custom: Any) -> int:
     args = _parser().parse_args(list(arguments))
 
-    from snellen.cli import filter_output
+    from snellen.cli import filter_output, filter_views
+
+    if view := filter_views.chosen_view(args):
+        return view(args, custom)
     from snellen.cli.filter_input import KERNEL_SETTINGS, choose_kernel, read_input
     from snellen.filters.examples import EXAMPLES
     from snellen.filters.stages import Stage, filter_stage, pool_stage
@@ -61,6 +64,7 @@ _FILTER_FLAGS = ("convolve", "border", "stride", "dilation", "padding")
 
 def _parser() -> argparse.ArgumentParser:
     from snellen.cli.filter_input import add_kernel_settings, whole
+    from snellen.cli.filter_views import add_view_flags
     from snellen.filters.examples import EXAMPLES
     from snellen.filters.kernels import BANKS, KERNELS
     from snellen.filters.pooling import POOLINGS
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
                         ".npz (exact numbers); may be repeated")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_kernel_settings(parser)
+    add_view_flags(parser)
     lists: dict[str, Any] = {"examples": EXAMPLES, "kernels": KERNELS, "banks of kernels": BANKS, "borders": BORDERS}
     width = max(len(name) for entries in lists.values() for name in entries)
     parser.epilog = "\n".join(

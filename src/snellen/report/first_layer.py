@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from snellen.core.spec import Spec
 from snellen.core.task import Task
-from snellen.core.views import AnnotatedImage, ImageGrid, View
-from snellen.filters.resemblance import MAX_SIDE, MIN_SIDE, Resemblance, limits, resemblances
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Table, View
+from snellen.filters.resemblance import MAX_SIDE, MIN_SIDE, Match, Resemblance, limits, resemblances
 from snellen.nn.layers import Standardize
 
 MAX_SHOWN = 16  # filters in the report, those with the largest norms
@@ -49,6 +49,17 @@ class FirstLayer:
     def raw_filters(self) -> Tensor:
         """(D, C, h, w) the filters on raw pixels: weights / std of the channel."""
         return self.filters if self.std is None else self.filters / self.std.view(1, -1, 1, 1).to(self.filters)
+
+    @property
+    def description(self) -> str:
+        """Size, stride and padding, and what the filters read, in one line."""
+        count, channels, height, width = self.filters.shape
+        each = f"{channels} channel{'s' if channels != 1 else ''}"
+        text = f"{count} filters of {width}x{height} on {each}, stride {self.stride[1]}, padding {self.padding}"
+        if self.mean is None or self.std is None:
+            return text
+        mean, std = (", ".join(f"{value:.4g}" for value in numbers.tolist()[:4]) for numbers in (self.mean, self.std))
+        return f"{text}; they read (pixel − {mean}) / {std}: divided by {std} they are the filters of raw pixels"
 
     @property
     def is_comparable(self) -> bool:
@@ -118,22 +129,64 @@ def first_layer(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -
 def first_layer_views(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -> list[View]:
     """Views of the first layer: filters beside what they resemble, and the feature maps of one image; else none."""
     layer = first_layer(task, model, x, spec)
-    if layer is None or not layer.is_comparable:
-        return []
+    return [] if layer is None or not layer.is_comparable else layer_views(layer, "Of one training image")
+
+
+def layer_views(layer: FirstLayer, whose: str) -> list[View]:
+    """The filters beside what they resemble, at most 16, and their feature maps.
+
+    Args:
+        whose: whose maps they are, the beginning of a sentence: "Of one training image".
+    """
+    matches = compare_filters(layer)
+    order = sorted(list(matches)[:MAX_SHOWN])
+    return [_filter_grid(layer, order, matches), _map_grid(layer, order, whose)]
+
+
+def compare_filters(layer: FirstLayer) -> dict[int, Resemblance]:
+    """What the filters resemble, by their index: at most 64, those with the largest norms, the largest first."""
     norms = layer.filters.flatten(1).norm(dim=1)
-    largest = norms.argsort(descending=True, stable=True)[:MAX_COMPARED]
-    order = sorted(largest[:MAX_SHOWN].tolist())
-    compared = sorted(largest.tolist())
-    matches = dict(zip(compared, resemblances(layer.filters[compared].double().numpy()), strict=True))
-    return [_filter_grid(layer, order, matches), _map_grid(layer, order)]
+    largest = norms.argsort(descending=True, stable=True)[:MAX_COMPARED].tolist()
+    return dict(zip(largest, resemblances(layer.filters[largest].double().numpy()), strict=True))
+
+
+def filter_table(layer: FirstLayer) -> Table:
+    """What each filter resembles, with the parameters of the template, r, and the fraction that it explains."""
+    matches = compare_filters(layer)
+    rows: list[list[Cell]] = []
+    for index in sorted(matches):
+        one = matches[index]
+        best, near = one.best, nearest(one)
+        colour = [f"{100 * one.colour_fraction:.0f} %"] if layer.filters.shape[1] > 1 else []
+        shown = best or near
+        r = None if shown is None else round(shown.correlation, 3)
+        limit = None if shown is None else shown.limit
+        if best is None:
+            name = "is zero" if near is None else f"neither; nearest: {near.family}"
+            rows.append([index + 1, name, "", r, limit, *colour, None])
+        else:
+            rows.append([index + 1, best.name, best.parameters, r, limit, *colour, f"{100 * one.explained:.0f} %"])
+    colour = ["one colour"] if layer.filters.shape[1] > 1 else []
+    return Table(
+        title="",
+        columns=["filter", "resembles", "parameters", "r", "limit of r", *colour, "explained"],
+        rows=rows,
+        caption=_legend(list(matches.values()), layer),
+    )
+
+
+def nearest(one: Resemblance) -> Match | None:
+    """The match that lies least below its limit, of a filter that resembles nothing."""
+    near = [match for match in (one.derivative, one.gabor) if match is not None]
+    return max(near, key=lambda match: match.margin, default=None)
 
 
 def _filter_grid(layer: FirstLayer, order: list[int], matches: dict[int, Resemblance]) -> ImageGrid:
-    height, width = layer.filters.shape[2:]
     return ImageGrid(
         title="Filters of the first layer",
         items=[_filter_item(layer.filters[k], k, matches[k]) for k in order],
-        caption=_caption(len(layer.filters), len(order), list(matches.values()), (height, width)),
+        caption=f"{_which(len(order), len(layer.filters))}Left the weights (mid-grey is 0), right the derivative of a "
+        f"Gaussian or the Gabor filter that they resemble most. {_legend(list(matches.values()), layer)}",
         compact=True,
     )
 
@@ -145,11 +198,10 @@ def _filter_item(weights: Tensor, index: int, matches: Resemblance) -> Annotated
     best, template = matches.best, torch.zeros_like(values)
     lines = [f"filter {index + 1}"]
     if best is None:
-        near = [match for match in (matches.derivative, matches.gabor) if match is not None]
-        nearest = max(near, key=lambda match: match.margin, default=None)
-        lines.append("is zero" if nearest is None else "resembles neither")
-        if nearest is not None:
-            lines.append(f"{nearest.family}: r {nearest.correlation:.2f}, limit {nearest.limit:.2f}")
+        near = nearest(matches)
+        lines.append("is zero" if near is None else "resembles neither")
+        if near is not None:
+            lines.append(f"{near.family}: r {near.correlation:.2f}, limit {near.limit:.2f}")
     else:
         lines += [best.name, best.parameters, f"r {best.correlation:.2f}, explains {100 * matches.explained:.0f} %"]
         template = torch.from_numpy(best.template).float()[None]
@@ -170,22 +222,26 @@ def _signed(values: Tensor, caption: str) -> AnnotatedImage:
     return AnnotatedImage(values=values, low=-_peak(values), high=_peak(values), caption=caption)
 
 
-def _caption(count: int, shown: int, matches: list[Resemblance], size: tuple[int, int]) -> str:
-    derivative, gabor = limits(*size)
+def _which(shown: int, count: int) -> str:
+    return "" if shown == count else f"The {shown} of {count} filters with the largest norms. "
+
+
+def _legend(matches: list[Resemblance], layer: FirstLayer) -> str:
+    height, width = layer.filters.shape[2:]
+    derivative, gabor = limits(height, width)
     passing = sum(one.best is not None for one in matches)
-    which = "" if shown == count else f"The {shown} of {count} filters with the largest norms. "
+    few = _which(len(matches), len(layer.filters))
     return (
-        f"{which}Left the weights (mid-grey is 0), right the derivative of a Gaussian or the Gabor filter that they "
-        "resemble most. r is the normalised correlation; the percentage is the fraction of the filter's sum of "
-        "squares, all channels, that the template explains. Orientations go from the x axis towards the y axis, which "
-        f"points down. A filter of {size[1]}x{size[0]} resembles a derivative if r > {derivative:.2f}, a Gabor filter "
-        f"if r > {gabor:.2f}: 2.5 % of random filters of this size reach each after the same search. {passing} of "
-        f"{len(matches)} filters {'pass' if passing != 1 else 'passes'}; of as many random ones at most "
+        f"{few}r is the normalised correlation; the percentage is the fraction of the filter's sum of squares, all "
+        "channels, that the template explains. Orientations go from the x axis towards the y axis, which points down. "
+        f"A filter of {width}x{height} resembles a derivative if r > {derivative:.2f}, a Gabor filter if r > "
+        f"{gabor:.2f}: 2.5 % of random filters of this size exceed each after the same search. {passing} of "
+        f"{len(matches)} filters {'passes' if passing == 1 else 'pass'}; of as many random ones about "
         f"{0.05 * len(matches):.1f} would."
     )
 
 
-def _map_grid(layer: FirstLayer, order: list[int]) -> ImageGrid:
+def _map_grid(layer: FirstLayer, order: list[int], whose: str) -> ImageGrid:
     image = layer.image if len(layer.image) == RGB else layer.image.mean(0, keepdim=True)
     low, high = float(image.min()), float(image.max())
     items = [AnnotatedImage(values=image, low=low, high=high, caption="input, standardised")]
@@ -193,6 +249,6 @@ def _map_grid(layer: FirstLayer, order: list[int]) -> ImageGrid:
     return ImageGrid(
         title="Feature maps of the first layer",
         items=items,
-        caption="Of one training image: the correlation of each filter with the standardised input, plus its bias, "
-        "before the activation. Mid-grey is 0.",
+        caption=f"{whose}: the correlation of each filter with the standardised input, plus its bias, before the "
+        "activation. Mid-grey is 0.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from snellen.core.experience import Experience
-from snellen.core.views import Metric, Plot, Series
+from snellen.core.views import Metric, Plot, Series, Table
 from snellen.data.experience import samples_of
 from snellen.metrics.pixel_correlation import PixelCorrelation, pixel_correlation
 
@@ -34,11 +34,14 @@ def dataset_correlation(data: Experience, max_distance: int | None = None) -> Pi
     return pixel_correlation(finite, max_distance) if finite else None
 
 
-def correlation_plot(correlation: PixelCorrelation) -> Plot | None:
-    """The correlation coefficient against the distance; None for images of one pixel or of one value."""
+def correlation_plot(correlation: PixelCorrelation, whose: str) -> Plot | None:
+    """The correlation coefficient against the distance; None for images of one pixel or of one value.
+
+    Args:
+        whose: whose pixels they are: "200 training images".
+    """
     if len(correlation.horizontal) < 2 or all(metric.value is None for metric in correlation.horizontal[1:]):
         return None
-    one = correlation.images == 1
     return Plot(
         title="Correlation of neighbouring pixels",
         x="distance [pixels]",
@@ -48,13 +51,33 @@ def correlation_plot(correlation: PixelCorrelation) -> Plot | None:
             _series("vertical", correlation.vertical),
             _series("pixels permuted", correlation.permuted),
         ],
-        caption=(
-            f"Of {correlation.images:,} training image{'' if one else 's'} as the model gets {'it' if one else 'them'},"
-            f" less the mean of each. Bands: 95 % intervals over {correlation.over}. Near pixels are alike, which a "
-            "filter of a few pixels uses. In random order they are not; a network that reads the image as a vector "
-            "learns the same from any order."
-        ),
+        caption=f"Of {whose}. {_legend(correlation)} Near pixels are alike, which a filter of a few pixels uses. In "
+        "random order they are not; a network that reads the image as a vector learns the same from any order.",
     )
+
+
+def correlation_table(correlation: PixelCorrelation, whose: str) -> Table:
+    """The correlation coefficients at all distances, with their intervals."""
+    columns = ("horizontal", "vertical", "permuted")
+    series = (correlation.horizontal, correlation.vertical, correlation.permuted)
+    return Table(
+        title="",
+        columns=["distance [pixels]", *columns],
+        rows=[[distance, *map(_text, metrics)] for distance, metrics in enumerate(zip(*series, strict=True))],
+        caption=f"Correlation coefficient of pixels of {whose}. {_legend(correlation)}",
+    )
+
+
+def _legend(correlation: PixelCorrelation) -> str:
+    mean = f"The mean of {'each image' if correlation.images > 1 else 'the image'} is subtracted."
+    if correlation.horizontal[-1].low is None:
+        return mean
+    bands = "; neighbouring bands depend on each other, so they are too narrow" if correlation.over == "bands" else ""
+    return f"{mean} 95 % intervals over {correlation.over}{bands}."
+
+
+def _text(metric: Metric) -> str:
+    return "1" if metric.value == 1 and metric.low == 1 else str(metric)
 
 
 def _series(name: str, metrics: tuple[Metric, ...]) -> Series:

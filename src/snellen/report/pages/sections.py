@@ -87,7 +87,14 @@ def data_section(data: Experience) -> str:
     checked = '<p class="good">No findings in the data.</p>' if samples is not None else ""
     findings = findings_html(data.findings) if data.findings else checked
     correlation = dataset_correlation(data)
-    plot = None if correlation is None else correlation_plot(correlation)
+    plot = None
+    if correlation is not None:
+        noun = (
+            "training image as the model gets it"
+            if correlation.images == 1
+            else "training images as the model gets them"
+        )
+        plot = correlation_plot(correlation, f"{format_number(correlation.images)} {noun}")
     statistics = "" if plot is None else plot_row_html([plot])
     return Section(title="Data", body=recognised + files + _splits_html(data) + findings + statistics).html()
 
