@@ -13,15 +13,16 @@ from snellen.core.errors import UsageError
 
 def run(arguments: Sequence[str], custom: Any) -> int:
     args = _parser().parse_args(list(arguments))
+    from snellen.cli.filter_views import chosen_view
 
-    from snellen.cli import filter_output, filter_views
-
-    if view := filter_views.chosen_view(args):
+    if view := chosen_view(args):
         return view(args, custom)
-    from snellen.cli.filter_input import KERNEL_SETTINGS, choose_kernel, read_input
+    from snellen.cli import filter_output
+    from snellen.cli.filter_input import KERNEL_SETTINGS, check_input, choose_kernel, read_input
     from snellen.filters.examples import EXAMPLES
     from snellen.filters.stages import Stage, filter_stage, pool_stage
 
+    check_input(args.input)
     outputs = [filter_output.check_output(Path(path)) for path in vars(args).get("out", [])]
     given = {name: vars(args)[name] for name in KERNEL_SETTINGS if name in vars(args)}
     kernel_text, pooling = vars(args).get("kernel"), vars(args).get("pool")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import io
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snellen.cli.filter_numbers import parse_number, read_numbers
 from snellen.core.errors import DataError, UsageError, short_repr, similar_names, suggest_name
 from snellen.filters.examples import EXAMPLES
 from snellen.filters.kernels import BANKS, KERNELS, MAX_SIZE, Array
@@ -22,8 +22,7 @@ from snellen.filters.kernels import BANKS, KERNELS, MAX_SIZE, Array
 TABLES = (".csv", ".tsv", ".txt")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _TYPED = re.compile(r"[-+−\d.eE/;\s]*\d[-+−\d.eE/;\s]*")
-_FRACTION = re.compile(r"([-+]?\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")
-_MAX_TABLE = 1 << 24  # numbers of a table
+MAX_TITLE = 48  # characters of a typed kernel that are its title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,19 @@ class ChosenKernel:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
+def check_input(name: str) -> None:
+    """Raise DataError for an input that is neither an example nor a file."""
+    path = Path(os.path.expanduser(name))
+    if name in EXAMPLES:
+        return
+    if not name or not os.path.lexists(path):
+        near = similar_names(name, list(EXAMPLES))
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Examples: {', '.join(EXAMPLES)}."
+        raise DataError(f"{name or 'INPUT'} does not exist", f"Give an image, a .csv of numbers or an example. {hint}")
+    if path.is_dir():
+        raise DataError(f"{name} is a folder", "Give one image, a .csv of numbers or an example.")
+
+
 def read_input(name: str, grey: bool) -> FilterInput:
     """Read an example by its name, a table of numbers by its suffix, or an image.
 
@@ -67,74 +79,12 @@ def read_input(name: str, grey: bool) -> FilterInput:
         read = _of_numbers(name, values, "a built-in example") if values.ndim < 3 else _of_image(name, values, [])
     else:
         path = Path(os.path.expanduser(name))
-        if not os.path.lexists(path):
-            near = similar_names(name, list(EXAMPLES))
-            hint = f"Did you mean {' or '.join(near)}?" if near else f"Examples: {', '.join(EXAMPLES)}."
-            raise DataError(f"{name} does not exist", f"Give an image, a .csv of numbers or an example. {hint}")
-        if path.is_dir():
-            raise DataError(f"{name} is a folder", "Give one image, a .csv of numbers or an example.")
         if path.suffix.lower() in TABLES:
             table, notes = read_numbers(path)
             read = _of_numbers(name, table.ravel() if min(table.shape) == 1 else table, "a table", *notes)
         else:
             read = _read_image(name, path)
     return grey_input(read) if grey else read
-
-
-def read_numbers(path: Path) -> tuple[Array, list[str]]:
-    """The numbers (rows, columns) of a CSV file, and what was assumed: a header, decimal commas.
-
-    Raises:
-        DataError: unreadable, no numbers, missing or infinite ones, rows of different length.
-    """
-    from snellen.data.formats.table_text import read_table
-
-    table = read_table(_spaces_to_commas(path) or path)
-    notes = [f"the first row is a header: {', '.join(table.names[:3])}"] if table.header else []
-    notes += ["decimal commas are read as points"] if table.commas else []
-    notes += [f"{text.example[0]!r} is read as {text.example[1]}" for text in list(table.number_text.values())[:1]]
-    if len(table) * len(table.names) > _MAX_TABLE:
-        raise DataError(f"{path} has {len(table) * len(table.names):,} cells", f"Give at most {_MAX_TABLE:,}.")
-    values = np.empty((len(table), len(table.names)))
-    for k, column in enumerate(table.columns):
-        for row, cell in enumerate(column):
-            number = parse_number(cell)
-            if number is None:
-                raise DataError(
-                    f"{path}, line {table.lines[row]}: {short_repr(cell)} is not a finite number",
-                    "Give rows of numbers with the same number of cells; a header may stand above them.",
-                )
-            values[row, k] = number
-    return values, notes
-
-
-def _spaces_to_commas(path: Path) -> io.StringIO | None:
-    """The text of a table whose numbers are separated by spaces only, with commas; None for any other."""
-    from snellen.core.input_files import read_bytes
-
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return None  # the reader of tables reports it
-    if not text.strip() or any(mark in text for mark in ',;\t"\0') or " " not in text.strip():
-        return None
-    file = io.StringIO("\n".join(",".join(line.split()) for line in text.splitlines() if line.strip()))
-    file.name = str(path)
-    return file
-
-
-def parse_number(text: str) -> float | None:
-    """A finite number or a fraction such as 1/9; None for anything else."""
-    text = text.strip().replace("−", "-")
-    if fraction := _FRACTION.fullmatch(text):
-        text, below = fraction[1], float(fraction[2])
-    else:
-        below = 1.0
-    try:
-        value = float(text) / below if "_" not in text else float("nan")
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if np.isfinite(value) else None
 
 
 def _of_numbers(name: str, values: NDArray[Any], what: str, *notes: str) -> FilterInput:
@@ -219,7 +169,7 @@ def choose_kernel(text: str, given: Mapping[str, Any], signal: bool) -> ChosenKe
         raise UsageError(f"--{flag} has no effect on --kernel {short_repr(text)}", f"Leave it out, or name a kernel: "
                          f"{', '.join([*KERNELS, *BANKS])}.")  # fmt: skip
     if _TYPED.fullmatch(text):
-        return _one("typed", _typed(text), signal)
+        return _one(text if len(text) <= MAX_TITLE else "typed", _typed(text), signal)
     if os.path.isfile(os.path.expanduser(text)):
         values, notes = read_numbers(Path(os.path.expanduser(text)))
         return _one(text, values, signal, notes)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from snellen.cli.filter_input import ChosenKernel, FilterInput
 from snellen.core.errors import UsageError
 from snellen.filters.correlation import Array
-from snellen.filters.stages import Stage, Term, filter_stage, format_value, require_memory
+from snellen.filters.stages import Stage, Term, filter_stage, format_value, require_memory, sum_of
 from snellen.filters.windows import BORDERS, Axis
 
 SUFFIXES = (".html", ".png", ".csv", ".npz")
@@ -167,7 +167,7 @@ def _stage_lines(stage: Stage, signal: bool, chosen: ChosenKernel | None) -> lis
     if stage.plan is not None and stage.kernel is not None and chosen is not None:
         summary = f": {chosen.summary}" if chosen.summary else ""
         notes = f" ({'; '.join(chosen.notes)})" if chosen.notes else ""
-        total = format_value(float(stage.kernel.sum()))
+        total = format_value(sum_of(stage.kernel))
         lines.append(f"kernel {stage.title}, {_size(stage.kernel.shape[::-1], signal)}{summary}{notes}; sum {total}")
         if _is_small(stage.kernel[None], signal):
             lines += grid_lines(stage.kernel)
@@ -199,8 +199,8 @@ def _stage_lines(stage: Stage, signal: bool, chosen: ChosenKernel | None) -> lis
         lines.append(f"result {size}{name}: {low} to {high}, mean {mean}")
     if _is_small(stage.result, signal):
         lines += grid_lines(stage.result[0])
-        gradient = stage.gradient()
-        if gradient is not None and _is_small(gradient, signal):
+        gradient = stage.gradient() if _is_small(stage.source, signal) else None
+        if gradient is not None:
             lines += ["gradient of the sum of the outputs with respect to the input", *grid_lines(gradient[0])]
     return lines
 
@@ -235,9 +235,9 @@ def _stage_json(stage: Stage, place: tuple[int, int] | None) -> dict[str, Any]:
         fields |= {"kernel": stage.kernel.tolist(), "border": x.border, "dilation": x.dilation}
         fields |= {"padding": {"x": [x.before, x.after], "y": [y.before, y.after]}}
     else:
-        gradient = stage.gradient()
+        gradient = stage.gradient() if stage.source.size <= MAX_JSON else None
         fields |= {"pool": stage.kind, "size": [x.taps, y.taps]}
-        if gradient is not None and gradient.size <= MAX_JSON:
+        if gradient is not None:
             fields["gradient"] = gradient.tolist()
     fields |= {"stride": x.stride, "receptive_field": [x.span, y.span], "result_shape": list(stage.result.shape)}
     fields |= {

@@ -181,8 +181,9 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _image(args: argparse.Namespace) -> FilterInput:
-    from snellen.cli.filter_input import read_input
+    from snellen.cli.filter_input import check_input, read_input
 
+    check_input(args.input)
     read = read_input(args.input, "grey" in args)
     if read.signal:
         raise DataError(f"{args.input} is a signal, which has one axis", "Give an image or a grid of numbers.")

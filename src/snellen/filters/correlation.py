@@ -19,6 +19,7 @@ from snellen.filters.windows import Axis, filter_axis
 Array = NDArray[np.float64]
 
 _BAND_VALUES = 1 << 16  # values of a band of output rows: the band stays in the cache while all taps are added
+_FFT_ROWS = 512  # rows of an image that are transformed at a time
 _FFT_TAPS = 160  # elements of a kernel from which the Fourier transform is faster
 
 
@@ -250,7 +251,14 @@ def _by_fft(image: NDArray[Any], plan: Filtering) -> Array:
     from scipy import signal
 
     y, x = plan.y, plan.x
+    rows, columns = plan.shape
     spread = np.zeros((y.span, x.span))  # the kernel with zeros between its elements
     spread[:: y.dilation, :: x.dilation] = plan.weights
-    full = signal.oaconvolve(image.astype(np.float64), spread[::-1, ::-1], mode="valid")
-    return np.ascontiguousarray(full[:: y.stride, :: x.stride], dtype=np.float64)
+    result = np.empty(plan.shape)
+    step = max(1, max(_FFT_ROWS, 4 * y.span) // y.stride)
+    for top in range(0, rows, step):
+        count = min(step, rows - top)
+        band = image[top * y.stride : (top + count - 1) * y.stride + y.span].astype(np.float64)
+        full = signal.oaconvolve(band, spread[::-1, ::-1], mode="valid")
+        result[top : top + count] = full[:: y.stride, :: x.stride][:, :columns]
+    return result

@@ -82,8 +82,8 @@ def pool_gradient(upstream: ArrayLike, pooled: Pooled) -> Array:
     flat = gradient.reshape(-1, y.outputs, x.outputs)
     result = np.zeros((len(flat), y.inputs * x.inputs))
     if pooled.argmax is not None:
-        which = np.arange(len(flat))[:, None, None]
-        np.add.at(result, (which, pooled.argmax.reshape(flat.shape)), flat)
+        for k, chosen in enumerate(pooled.argmax.reshape(len(flat), -1)):
+            result[k] = np.bincount(chosen, flat[k].ravel(), minlength=result.shape[1])
     else:
         image = result.reshape(-1, y.inputs, x.inputs)
         for i in range(y.taps):
@@ -148,6 +148,6 @@ class Pooling:
 
 
 POOLINGS: dict[str, Pooling] = {
-    "max": Pooling(summary="largest value of the window; its gradient goes to the first largest", forward=_max),
-    "mean": Pooling(summary="mean of the window; its gradient goes to all values in equal parts", forward=_mean),
+    "max": Pooling(summary="largest value of a window; the gradient goes to the first largest", forward=_max),
+    "mean": Pooling(summary="mean of a window; the gradient goes to all its values in equal parts", forward=_mean),
 }

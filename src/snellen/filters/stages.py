@@ -141,7 +141,7 @@ def pool_stage(source: NDArray[Any], kind: str, *, signal: bool = False, **optio
     size = f"{pooled.x.taps}" if signal else f"{pooled.x.taps} × {pooled.y.taps}"
     return Stage(
         title=f"{kind} pooling, {size}, stride {pooled.x.stride}",
-        formula=f"G = {kind} of the {pooled.x.taps * pooled.y.taps} values of a window: {POOLINGS[kind].summary}",
+        formula=f"G = {POOLINGS[kind].summary}",
         source=source,
         result=pooled.values,
         y=pooled.y,
@@ -158,6 +158,12 @@ def require_memory(values: int) -> None:
             f"The result has {values:,} values, more than {MAX_VALUES:,}",
             "Filter in grey (--grey), with --stride 2, or crop the image first.",
         )
+
+
+def sum_of(kernel: Array) -> float:
+    """Sum of the elements of a kernel; 0 where it is a rounding error of theirs."""
+    total = float(kernel.sum())
+    return total if abs(total) > 1e-12 * float(np.abs(kernel).sum()) else 0.0
 
 
 def format_value(value: float) -> str:

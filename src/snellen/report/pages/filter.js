@@ -98,8 +98,8 @@ function start(root, stage) {
       rectangle.setAttribute("y", (y - stage.region.y) * unitY);
     }
     for (const rectangle of root.querySelectorAll(".pixel, .pixel-halo")) {
-      rectangle.setAttribute("x", (at.x - stage.crop.x) * unitX);
-      rectangle.setAttribute("y", (at.y - stage.crop.y) * unitY);
+      rectangle.setAttribute("x", (at.x - stage.crop.x + stage.offset[0]) * unitX);
+      rectangle.setAttribute("y", (at.y - stage.crop.y + stage.offset[1]) * unitY);
     }
     for (const axis of ["x", "y"]) {
       if (!sliders[axis]) continue;
@@ -118,7 +118,8 @@ function start(root, stage) {
     const box = result.createSVGPoint();
     [box.x, box.y] = [event.clientX, event.clientY];
     const inside = box.matrixTransform(result.getScreenCTM().inverse());
-    move(stage.crop.x + Math.floor(inside.x / stage.cell[0]), stage.crop.y + Math.floor(inside.y / stage.cell[1]));
+    const [x, y] = [Math.floor(inside.x / stage.cell[0]), Math.floor(inside.y / stage.cell[1])];
+    move(stage.crop.x + x - stage.offset[0], stage.crop.y + y - stage.offset[1]);
   }
 
   for (const kind of ["pointermove", "pointerdown"]) result.addEventListener(kind, point);

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snellen.filters.correlation import Array
-from snellen.filters.stages import Stage, Term, format_value
+from snellen.filters.stages import Stage, Term, format_value, sum_of
 from snellen.filters.windows import BORDERS
 from snellen.report.filter_pictures import GreyScale, overview_uri, pixels_uri, reduce_peaks, to_pixels
 from snellen.report.html_text import escape
 from snellen.report.pages.filter_drawing import (
     Interactive,
     Region,
+    draws_paths,
     gradient_svg,
     interactive,
     kernel_svg,
@@ -69,7 +72,7 @@ def filter_page(
         body = _stage_html(part, scales[k], scales[k + 1], places[k], signal)
         if not part.whole:
             body += _overview(part, scales[k], scales[k + 1])
-        sections.append(Section(title=_title(stages[k]), body=body, lead=_lead(part)))
+        sections.append(Section(title=_title(stages[k]), body=body))
     header = f"<h1>{escape(' → '.join(stage.title for stage in stages))}</h1>"
     header += f'<p class="verdict">{escape("; ".join(recognised_as))}</p>'
     return _page(name, header, sections, parts, places)
@@ -98,7 +101,7 @@ def bank_page(
     lead += " A pixel of a map is the response of largest magnitude in its square." if reduced else ""
     body = _stage_html(part, scales[0], scales[1], place, False)
     first = Section(title=f"{len(maps)} maps", body=f'<ul class="maps">{items}</ul>', lead=lead)
-    lead = f"Of all kernels it has the strongest response at {place[0]},{place[1]}. {_lead(part)}"
+    lead = f"Of all kernels it has the strongest response at {place[0]},{place[1]}."
     second = Section(title=strongest.title, body=body, lead=lead)
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape("; ".join(recognised_as))}</p>'
     return _page(name, header, [first, second], [part], [place])
@@ -120,7 +123,7 @@ def _page(
     data = json.dumps([_data(part, place) for part, place in zip(parts, places, strict=True)], separators=(",", ":"))
     script = f"const STAGES = {data};\n{(folder / 'filter.js').read_text(encoding='utf-8')}".replace("</", "<\\/")
     style = f"<style>{(folder / 'filter.css').read_text(encoding='utf-8')}</style>"
-    return page("snellen filter", name, header, style + join_sections(sections), script)
+    return page("snellen filter", PurePath(name).name, header, style + join_sections(sections), script)
 
 
 def _data(part: Interactive, place: tuple[int, int]) -> dict[str, Any]:
@@ -133,6 +136,7 @@ def _data(part: Interactive, place: tuple[int, int]) -> dict[str, Any]:
         "region": vars(part.region),
         "crop": vars(part.crop),
         "cell": part.cell,
+        "offset": part.offset,
         "at": place,
         "kind": stage.kind,
         "weights": None if weights is None else weights.ravel().tolist(),
@@ -145,16 +149,16 @@ def _data(part: Interactive, place: tuple[int, int]) -> dict[str, Any]:
 
 def _title(stage: Stage) -> str:
     if stage.plan is None:
-        return stage.title[0].upper() + stage.title[1:]
+        return f"{stage.kind[0].upper()}{stage.kind[1:]} pooling"
     return "Convolution" if stage.plan.convolve else "Correlation"
 
 
 def _lead(part: Interactive) -> str:
     stage, x = part.stage, part.stage.x
-    lead = f"{stage.formula}."
+    lead = ""
     if stage.plan is not None:
-        flip = "the kernel is flipped" if stage.plan.convolve else "the kernel is not flipped, as in deep learning"
-        lead = f"{stage.formula}, from the centre of the kernel; {flip}."
+        flip = "The kernel is flipped." if stage.plan.convolve else "The kernel is not flipped, as in deep learning."
+        lead = f"Positions in H count from its centre. {flip}"
         if x.before or x.after or stage.y.before or stage.y.after:
             lead += f" Beyond the border: {x.border} ({BORDERS[x.border].summary})."
         if x.stride > 1 or x.dilation > 1:
@@ -170,33 +174,42 @@ def _stage_html(
     stage, crop = part.stage, part.crop
     result = stage.result[: len(part.values), crop.y : crop.y + crop.h, crop.x : crop.x + crop.w]
     source = part.values
+    if signal:  # bars on one scale, from 0
+        ends = [0.0, *(float(end) for values in (source, result) for end in (values.min(), values.max()))]
+        scale = result_scale = GreyScale(low=min(ends), high=max(ends))
     if len(source) not in (1, 3):
         source, result = source[:1], result[:1]
-    whole = "" if part.whole else f", columns {crop.x} to {crop.x + crop.w - 1}, rows {crop.y} to {crop.y + crop.h - 1}"
+    whole = "" if part.whole else f" Columns {crop.x} to {crop.x + crop.w - 1}, rows {crop.y} to {crop.y + crop.h - 1}."
+    greys = ["Bars from 0." if signal else f"{each}." for each in (scale, result_scale)]
     size = f"{stage.x.outputs} values" if signal else f"{stage.x.outputs} × {stage.y.outputs}"
     keys = "Point at it, or focus it and press the arrow keys."
-    left = _figure("input", "Input", region_svg(part, source, scale, place), f"{scale}. {_border_words(part)}")
+    left = _figure("input", "Input", region_svg(part, source, scale, place), f"{greys[0]} {_border_words(part)}")
     right = _figure(
-        "result", f"Result, {size}{whole}", result_svg(part, result, result_scale, place), f"{result_scale}. {keys}"
+        "result", f"Result, {size}", result_svg(part, result, result_scale, place), f"{greys[1]}{whole} {keys}"
     )
     if stage.kernel is not None:
         words = "As applied: flipped." if stage.plan is not None and stage.plan.convolve else ""
-        words += f" Sum {format_value(float(stage.kernel.sum()))}."
+        words += f" Sum {format_value(sum_of(stage.kernel))}."
         weights = stage.weights()
         assert weights is not None
         middle = _figure("kernel", f"Kernel {_shape(stage.kernel)}", kernel_svg(weights), words.strip())
         trio = f'<div class="trio{" rows" if signal else ""}">{left}{middle}{right}</div>'
     else:
-        words = (
-            "Gradient of the sum of the outputs: lines lead from the middle of each window to the values it reaches."
-        )
-        middle = _figure("gradient", "The gradient's path", gradient_svg(part), words)
+        words = "Gradient of the sum of the outputs."
+        words += " Lines lead from the middle of each window to the values it reaches." if draws_paths(part) else ""
+        middle = _figure("gradient", "The gradient's path", gradient_svg(part, place), words)
         trio = f'<div class="trio {"rows" if signal else "pair"}">{left}{right}{middle}</div>'
     sum_line, table = _arithmetic(stage, place)
+    lead = f'<p class="lead">{escape(_lead(part))}</p>' if _lead(part) else ""
     return (
+        f'<p class="formula">{_formula(stage.formula)}</p>{lead}'
         f'<div class="stage">{trio}{_controls(part, place, signal)}'
         f'<p class="sum" aria-live="polite">{sum_line}</p><div class="arithmetic">{table}</div></div>'
     )
+
+
+def _formula(text: str) -> str:
+    return re.sub(r"_(\w)", r"<sub>\1</sub>", escape(text))
 
 
 def _figure(kind: str, title: str, body: str, caption: str) -> str:
@@ -211,7 +224,7 @@ def _border_words(part: Interactive) -> str:
     region, stage = part.region, part.stage
     beyond = region.x < 0 or region.y < 0
     beyond |= region.x + region.w > stage.x.inputs or region.y + region.h > stage.y.inputs
-    return "Pale beyond the dashed line: the border." if beyond else ""
+    return "Faded: beyond the border." if beyond else ""
 
 
 def _controls(part: Interactive, place: tuple[int, int], signal: bool) -> str:
@@ -253,7 +266,7 @@ def _overview(part: Interactive, scale: GreyScale, result_scale: GreyScale) -> s
         caption = f"{width} × {height}, reduced; the dashed part is the one above, at full resolution."
         pictures.append(_figure("", name, drawing, caption))
     words = '<p class="small">--at X,Y chooses the part.</p>'
-    return f'<h3>The whole image</h3><div class="whole">{"".join(pictures)}</div>{words}'
+    return f'<h3 class="overview">The whole image</h3><div class="whole">{"".join(pictures)}</div>{words}'
 
 
 def _arithmetic(stage: Stage, place: tuple[int, int]) -> tuple[str, str]:
