@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from snellen.cli.filter_input import FilterInput
     from snellen.core.views import View
 
+_NEGATIVE = re.compile(r"-\d+(,[-+]?\d+)?|-\d*\.\d+")
 MAX_SIDE = 1024  # pixels a side of the middle of an image whose statistics are computed
-_SHARED = ("input", "grey", "json", "out")  # flags that more than one of these views has
+_SHARED = ("input", "json", "out")  # flags that more than one of these views has
 
 
 def add_view_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of the views."""
+    parser._negative_number_matcher = _NEGATIVE  # argparse takes "-5,3" for a flag
     group = parser.add_argument_group("instead of a filtered image")
     group.add_argument("--statistics", nargs="?", type=int_at_least(1), const=0, metavar="D", help="Correlation of "
                        "pixels at distances up to D (default: half of the shorter side, at most 32)")  # fmt: skip
@@ -127,10 +130,11 @@ def run_shift(args: argparse.Namespace, custom: CustomLearners) -> int:
     terminal.print_text(f"{read.name}: {'; '.join(read.recognised_as)}")
     terminal.print_text(f"shift: {dx} to the right, {dy} downwards\n\n{terminal.table(columns, rows)}")
     exact = all(check.filter_difference == 0 for check in checks.values())
-    verdict = (
-        "The filter commutes with the shift exactly" if exact else "The filter commutes with the shift to rounding"
+    how = "exactly" if exact else "up to rounding"
+    layer = "does not" if first.layer_difference > 0 else "has no output here"
+    terminal.print_text(
+        f"\nAway from the border the filter commutes with the shift {how}; the fully connected layer {layer}."
     )
-    terminal.print_text(f"\n{verdict}, away from the border; the fully connected layer does not.")
     return 0
 
 
@@ -168,8 +172,8 @@ def run_first_layer(args: argparse.Namespace, custom: CustomLearners) -> int:
 
 
 VIEWS: dict[str, tuple[Callable[[argparse.Namespace, CustomLearners], int], tuple[str, ...]]] = {
-    "statistics": (run_statistics, ()),
-    "shift": (run_shift, ("kernel", "convolve", "border", "dilation")),
+    "statistics": (run_statistics, ("grey",)),
+    "shift": (run_shift, ("grey", "kernel", "convolve", "border", "dilation")),
     "run": (run_first_layer, ()),
 }
 

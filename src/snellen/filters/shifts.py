@@ -60,10 +60,12 @@ def check_shift(image: NDArray[Any], kernel: Array, dx: int, dy: int, *, seed: i
         seed: of the weights of the fully connected layer.
         options: convolve, border, dilation of `plan_filter`.
     Raises:
-        UsageError: the shift leaves no output whose windows lie inside both images.
+        UsageError: a shift by nothing, or one that leaves no output whose windows lie inside both images.
         DataError: a result is not finite.
     """
     height, width = image.shape
+    if not (dx or dy):
+        raise UsageError("A shift by 0,0 moves nothing", "Give another: --shift 5,0.")
     plan = plan_filter(image.shape, kernel, padding="same", **options)
     rows = slice(max(0, dy) + plan.y.before, height + min(0, dy) - plan.y.after)
     columns = slice(max(0, dx) + plan.x.before, width + min(0, dx) - plan.x.after)
