@@ -66,7 +66,7 @@ def test_correlation_is_conv2d_on_the_image_padded_by_numpy(case: Any) -> None:
 @settings(max_examples=60)
 def test_bands_of_rows_equal_the_fourier_transform(case: Any, flip: bool) -> None:
     image, kernel, options = case
-    image = np.tile(image, (8, 8))
+    image, options = np.tile(image, (8, 8)), {**options, "padding": "same"}
     plan = plan_filter(image.shape, kernel, convolve=flip, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("snellen.filters.correlation._BAND_VALUES", 64)

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from snellen.cli.filter_options import KERNEL_SETTINGS, add_kernel_settings, pair, whole
+from snellen.cli.filter_views import add_view_flags, chosen_view
 from snellen.cli.main import make_parser
 from snellen.core.errors import UsageError
+from snellen.filters.names import BANK_NAMES, BORDER_NAMES, EXAMPLE_NAMES, KERNEL_NAMES, POOLING_NAMES
 
 
 def run(arguments: Sequence[str], custom: Any) -> int:
     args = _parser().parse_args(list(arguments))
-    from snellen.cli.filter_views import chosen_view
-
     if view := chosen_view(args):
         return view(args, custom)
     from snellen.cli import filter_output
-    from snellen.cli.filter_input import KERNEL_SETTINGS, check_input, choose_kernel, read_input
+    from snellen.cli.filter_input import check_input, choose_kernel, read_input
     from snellen.filters.examples import EXAMPLES
-    from snellen.filters.stages import Stage, filter_stage, pool_stage
+    from snellen.filters.stages import FilterStage, filter_stage, pool_stage
 
     check_input(args.input)
     outputs = [filter_output.check_output(Path(path)) for path in vars(args).get("out", [])]
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str], custom: Any) -> int:
         raise UsageError(f"--{flag} needs {needed}", f"Give {needed}, or leave the flag out.")
     read = read_input(args.input, "grey" in vars(args))
     chosen = None
-    stages: list[Stage] = []
+    stages: list[FilterStage] = []
     options = {flag: vars(args)[flag] for flag in _FILTER_FLAGS if flag in vars(args)}
     if kernel_text is not None:
         chosen = choose_kernel(kernel_text, given, read.signal)
@@ -64,13 +65,6 @@ _FILTER_FLAGS = ("convolve", "border", "stride", "dilation", "padding")
 
 
 def _parser() -> argparse.ArgumentParser:
-    from snellen.cli.filter_input import add_kernel_settings, whole
-    from snellen.cli.filter_views import add_view_flags
-    from snellen.filters.examples import EXAMPLES
-    from snellen.filters.kernels import BANKS, KERNELS
-    from snellen.filters.pooling import POOLINGS
-    from snellen.filters.windows import BORDERS
-
     parser = make_parser(
         "filter", "Filter an image, a grid or a signal with a kernel, pool it, and show the arithmetic of an output."
     )
@@ -81,38 +75,43 @@ def _parser() -> argparse.ArgumentParser:
                         "or a .csv (default: that of the example)")  # fmt: skip
     parser.add_argument("--convolve", action="store_true", help="Convolution, which flips the kernel (default: "
                         "correlation, as in deep learning)")  # fmt: skip
-    parser.add_argument("--border", choices=list(BORDERS), help="Values beyond the border (default zero)")
+    parser.add_argument("--border", choices=list(BORDER_NAMES), help="Values beyond the border (default zero)")
     parser.add_argument("--padding", type=_padding, metavar="P", help="same, valid, or N values at each end (default "
                         "same)")  # fmt: skip
     parser.add_argument("--stride", type=whole, metavar="S", help="Distance of outputs in pixels, from 1 (default 1)")
     parser.add_argument("--dilation", type=whole, metavar="D", help="Distance of kernel elements, from 1 (default 1)")
-    parser.add_argument("--pool", choices=list(POOLINGS), help="Pool, after the kernel if there is one")
+    parser.add_argument("--pool", choices=list(POOLING_NAMES), help="Pool, after the kernel if there is one")
     parser.add_argument("--pool-size", type=whole, metavar="K", help="Rows and columns of a pooling window (default 2)")
     parser.add_argument("--pool-stride", type=whole, metavar="S", help="Distance of windows (default: their size)")
     parser.add_argument("--grey", action="store_true", help="Filter the grey image instead of each colour channel")
     parser.add_argument("--at", type=_place, metavar="X,Y", help="Print the arithmetic of the output in column X, row "
                         "Y, from 0; X of a signal")  # fmt: skip
-    parser.add_argument("--out", action="append", metavar="FILE", help="Write .html (page), .png (picture), .csv or "
+    parser.add_argument("--out", action="append", metavar="FILE", help="Write .html (page), .png (image), .csv or "
                         ".npz (exact numbers); may be repeated")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_kernel_settings(parser)
     add_view_flags(parser)
-    lists: dict[str, Any] = {"examples": EXAMPLES, "kernels": KERNELS, "banks of kernels": BANKS, "borders": BORDERS}
+    lists = {
+        "examples": EXAMPLE_NAMES,
+        "kernels": KERNEL_NAMES,
+        "banks of kernels": BANK_NAMES,
+        "borders": BORDER_NAMES,
+    }
     width = max(len(name) for entries in lists.values() for name in entries)
     parser.epilog = "\n".join(
-        f"{title}:\n" + "\n".join(f"  {name:<{width}}  {entry.summary}" for name, entry in entries.items()) + "\n"
+        f"{title}:\n" + "\n".join(f"  {name:<{width}}  {summary}" for name, summary in entries.items()) + "\n"
         for title, entries in lists.items()
     )
     return parser
 
 
 def _padding(text: str) -> str | int:
-    from snellen.cli.filter_input import whole
-
-    return text if text in ("same", "valid") else whole(text)
+    if text in ("same", "valid"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be same, valid or a whole number, not {text!r}")
+    return int(text[:9])
 
 
 def _place(text: str) -> tuple[int, int]:
-    from snellen.cli.filter_input import pair, whole
-
     return pair(text) if "," in text else (whole(text), 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import os
 import re
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snellen.cli.filter_numbers import parse_number, read_numbers
+from snellen.cli.filter_numbers import read_numbers
+from snellen.cli.filter_options import parse_number
 from snellen.core.errors import DataError, UsageError, short_repr, similar_names, suggest_name
 from snellen.filters.examples import EXAMPLES
 from snellen.filters.kernels import BANKS, KERNELS, MAX_SIZE, Array
@@ -128,7 +128,8 @@ def _read_image(name: str, path: Path) -> FilterInput:
         values = image_decoder.decode(path, Preprocessing(pages="first" if header.pages > 1 else None)).numpy()
     except UnusableFile as error:
         cause = error.cause if str(path) in error.cause else f"{path} {error.cause}"
-        raise DataError(cause, error.remedy) from error
+        remedy = error.remedy if "--" not in error.remedy else "Correct the file."  # flags of other commands
+        raise DataError(cause, remedy) from error
     return _of_image(name, values, notes)
 
 
@@ -141,7 +142,7 @@ def grey_input(read: FilterInput) -> FilterInput:
     grey = np.zeros(read.values.shape[1:])
     for channel, weight in zip(read.values, weights, strict=True):
         grey += channel * weight
-    how = "grey: 0.299 R + 0.587 G + 0.114 B" if channels == 3 else f"grey: mean of {channels} channels"
+    conversion = "grey: 0.299 R + 0.587 G + 0.114 B" if channels == 3 else f"grey: mean of {channels} channels"
     what = read.recognised_as[0].replace(", each channel filtered by itself", "")
     return FilterInput(
         name=read.name,
@@ -149,7 +150,7 @@ def grey_input(read: FilterInput) -> FilterInput:
         signal=False,
         numbers=read.numbers,
         white=read.white,
-        recognised_as=[what, *read.recognised_as[1:], how],
+        recognised_as=[what, *read.recognised_as[1:], conversion],
     )
 
 
@@ -229,59 +230,3 @@ def _one(title: str, values: Array, signal: bool, notes: Sequence[str] = ()) -> 
             f"The kernel has {values.shape[0]} rows, the signal is one row", "Give one row of numbers as the kernel."
         )
     return ChosenKernel(title=title, kernels={title: values.reshape(1, -1) if signal else values}, notes=notes)
-
-
-def add_kernel_settings(parser: argparse.ArgumentParser) -> None:
-    """Flags of the settings of kernels with a name; each has the name of the parameter of `make`."""
-    group = parser.add_argument_group("settings of named kernels")
-    for name, (read, metavar, text) in KERNEL_SETTINGS.items():
-        group.add_argument(f"--{name}", type=read, metavar=metavar, help=text)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    values = [parse_number(part) for part in text.split(",")]
-    if any(value is None for value in values):
-        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, not {text!r}")
-    return tuple(value for value in values if value is not None)
-
-
-def _number(text: str) -> float:
-    value = parse_number(text)
-    if value is None:
-        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
-    return value
-
-
-def whole(text: str) -> int:
-    """Parse a whole number of any sign; the kernel or filter checks its range."""
-    if not re.fullmatch(r"[-+]?\d{1,9}", text):
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
-    return int(text)
-
-
-def pair(text: str) -> tuple[int, int]:
-    """Parse two whole numbers separated by a comma: X,Y."""
-    parts = text.split(",")
-    if len(parts) != 2:
-        raise argparse.ArgumentTypeError(f"must be two whole numbers X,Y, not {text!r}")
-    return whole(parts[0].strip()), whole(parts[1].strip())
-
-
-KERNEL_SETTINGS: dict[str, tuple[Any, str, str]] = {
-    "size": (
-        whole,
-        "K",
-        "Rows and columns of the kernel, most odd (default 3; of Gaussian and Gabor kernels by sigma)",
-    ),
-    "sigma": (_number, "PIXELS", "Standard deviation of Gaussian and Gabor kernels in pixels (default 1; 0.56 λ)"),
-    "order": (pair, "X,Y", "Order of the derivative of kernel gaussian along x and y, 0 to 4 each (default 0,0)"),
-    "dx": (whole, "PIXELS", "Kernel shift: pixels to the right (default 1)"),
-    "dy": (whole, "PIXELS", "Kernel shift: pixels downwards (default 0)"),
-    "wavelength": (_number, "PIXELS", "Kernel gabor: wavelength λ in pixels, at least 2 (default 6)"),
-    "orientation": (_number, "DEGREES", "Kernel gabor: direction of the wave; 0 finds vertical edges (default 0)"),
-    "phase": (_number, "DEGREES", "Kernel gabor: 0 is even, for bars, 90 odd, for edges (default 0)"),
-    "aspect": (_number, "RATIO", "Gabor kernels: width across by length along the bars (default 0.5)"),
-    "orientations": (whole, "N", "gabor-bank: number of directions (default 4)"),
-    "wavelengths": (_numbers, "λ,…", "gabor-bank: wavelengths in pixels (default 4,8)"),
-    "phases": (_numbers, "φ,…", "gabor-bank: phases in degrees (default 0,90)"),
-}

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from snellen.cli.filter_options import parse_number
 from snellen.core.errors import DataError, short_repr
 from snellen.core.input_files import read_bytes
 
 MAX_NUMBERS = 1 << 24  # of a file
-_FRACTION = re.compile(r"([-+]?\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")
 _COMMA = re.compile(r"[-+−]?\d+,\d+(?:[eE][-+]?\d+)?")
 _MISSING = frozenset(("na", "nan", "null", "none", "inf", "infinity"))
 _SAVE = "Give rows of plain numbers, as many in each, separated by commas, semicolons, tabs or spaces, as UTF-8."
-
-
-def parse_number(text: str) -> float | None:
-    """A finite number or a fraction such as 1/9; None for anything else."""
-    text = text.strip().replace("−", "-")
-    below = 1.0
-    if fraction := _FRACTION.fullmatch(text):
-        text, below = fraction[1], float(fraction[2])
-    try:
-        value = float(text) / below if "_" not in text else math.nan
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if math.isfinite(value) else None
 
 
 def read_numbers(path: Path) -> tuple[NDArray[np.float64], list[str]]:

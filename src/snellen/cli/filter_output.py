@@ -1,4 +1,4 @@
-"""Output of `snellen filter`: text, JSON, pictures, exact numbers and the page."""
+"""Output of `snellen filter`: text, JSON, images, exact numbers and the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from snellen.cli.filter_input import ChosenKernel, FilterInput
 from snellen.core.errors import UsageError
 from snellen.filters.correlation import Array
-from snellen.filters.stages import Stage, Term, filter_stage, format_value, require_memory, sum_of
+from snellen.filters.stages import FilterStage, Term, filter_stage, format_value, require_memory, sum_of
 from snellen.filters.windows import BORDERS, Axis
 
 SUFFIXES = (".html", ".png", ".csv", ".npz")
@@ -39,11 +39,11 @@ def run_stages(
     args: argparse.Namespace,
     read: FilterInput,
     chosen: ChosenKernel | None,
-    stages: Sequence[Stage],
+    stages: Sequence[FilterStage],
     outputs: Outputs,
 ) -> int:
     """Print and write a filter, a pooling, or a filter followed by a pooling."""
-    from snellen.report.filter_pictures import GreyScale, scale_of_input, scale_of_result
+    from snellen.report.filter_images import GreyScale, scale_of_input, scale_of_result
 
     _check_not_input(outputs, read)
     place = vars(args).get("at")
@@ -64,7 +64,7 @@ def run_stages(
             _write(path, page.encode())
             written.append(f"{path}: page of {len(page.encode()) / 1000:,.0f} kB")
         elif suffix == ".png":
-            from snellen.report.filter_pictures import png_bytes
+            from snellen.report.filter_images import png_bytes
 
             _write(path, png_bytes(last, scales[-1]))
             clipped = scales[-1].clipped(last)
@@ -88,7 +88,7 @@ def run_stages(
     return 0
 
 
-def trace_back(stages: Sequence[Stage], x: int | None = None, y: int | None = None) -> list[tuple[int, int]]:
+def trace_back(stages: Sequence[FilterStage], x: int | None = None, y: int | None = None) -> list[tuple[int, int]]:
     """The output of each stage behind the pixel `x`, `y` of the last: of a maximum the chosen value, else the first.
 
     None: the middle of the last result.
@@ -110,7 +110,7 @@ def grid_lines(values: Array | NDArray[Any], indent: str = "  ") -> list[str]:
     return [indent + " ".join(cell.rjust(width) for cell in row) for row in cells]
 
 
-def arithmetic_lines(stage: Stage, channel: int, x: int, y: int) -> list[str]:
+def arithmetic_lines(stage: FilterStage, channel: int, x: int, y: int) -> list[str]:
     """The arithmetic of one output: every product, or the largest of many, and their sum."""
     terms = stage.terms(channel, x, y)
     total = float(stage.result[channel, y, x])
@@ -147,7 +147,10 @@ def _beyond(term: Term, axis: Axis) -> str:
 
 
 def _text(
-    read: FilterInput, chosen: ChosenKernel | None, stages: Sequence[Stage], places: Sequence[tuple[int, int]] | None
+    read: FilterInput,
+    chosen: ChosenKernel | None,
+    stages: Sequence[FilterStage],
+    places: Sequence[tuple[int, int]] | None,
 ) -> list[str]:
     lines = [f"{read.name}: {'; '.join(read.recognised_as)}"]
     if _is_small(read.values, read.signal):
@@ -162,7 +165,7 @@ def _text(
     return lines
 
 
-def _stage_lines(stage: Stage, signal: bool, chosen: ChosenKernel | None) -> list[str]:
+def _stage_lines(stage: FilterStage, signal: bool, chosen: ChosenKernel | None) -> list[str]:
     y, x, lines = stage.y, stage.x, []
     if stage.plan is not None and stage.kernel is not None and chosen is not None:
         summary = f": {chosen.summary}" if chosen.summary else ""
@@ -171,13 +174,13 @@ def _stage_lines(stage: Stage, signal: bool, chosen: ChosenKernel | None) -> lis
         lines.append(f"kernel {stage.title}, {_size(stage.kernel.shape[::-1], signal)}{summary}{notes}; sum {total}")
         if _is_small(stage.kernel[None], signal):
             lines += grid_lines(stage.kernel)
-        how = (
+        operation = (
             "convolution: the kernel is flipped"
             if stage.plan.convolve
             else "correlation, as in deep learning: the kernel is not flipped (--convolve flips it)"
         )
         lines += [
-            how,
+            operation,
             f"  {stage.formula}, {'i' if signal else 'i along x and j along y'}, from the centre of the kernel",
         ]
         ends = [(axis.before, axis.after) for axis in ((x,) if signal else (x, y))]
@@ -216,7 +219,7 @@ def _is_small(values: NDArray[Any], signal: bool) -> bool:
 
 
 def _as_json(
-    read: FilterInput, stages: Sequence[Stage], places: Sequence[tuple[int, int]] | None, outputs: Outputs
+    read: FilterInput, stages: Sequence[FilterStage], places: Sequence[tuple[int, int]] | None, outputs: Outputs
 ) -> dict[str, Any]:
     return {
         "input": read.name,
@@ -227,7 +230,7 @@ def _as_json(
     }
 
 
-def _stage_json(stage: Stage, place: tuple[int, int] | None) -> dict[str, Any]:
+def _stage_json(stage: FilterStage, place: tuple[int, int] | None) -> dict[str, Any]:
     y, x = stage.y, stage.x
     fields: dict[str, Any] = {"title": stage.title, "formula": stage.formula}
     if stage.plan is not None and stage.kernel is not None:
@@ -282,8 +285,8 @@ def run_bank(
     """Print and write the maps of a bank of kernels, filtered one after the other."""
     from snellen.cli import terminal
     from snellen.cli.filter_input import grey_input
-    from snellen.report.filter_pictures import scale_of_input, scale_of_result
-    from snellen.report.pages.filter import ResponseMap, bank_page, map_picture
+    from snellen.report.filter_images import scale_of_input, scale_of_result
+    from snellen.report.pages.filter import ResponseMap, bank_page, map_image
 
     _check_not_input(outputs, read)
     suffixes = {path.suffix.lower() for path in outputs}
@@ -296,7 +299,7 @@ def run_bank(
     place = vars(args).get("at")
     base = scale_of_input(read.values, read.white, read.numbers) if outputs else None
     maps, results, rows = [], [], []
-    strongest: tuple[float, Stage] | None = None
+    strongest: tuple[float, FilterStage] | None = None
     for name in names:
         stage = filter_stage(read.values, chosen.kernels[name], name, **options)
         result = stage.result[0]
@@ -309,7 +312,7 @@ def run_bank(
         if base is not None:
             scale = scale_of_result(stage, base, read.numbers)
             maps.append(
-                ResponseMap(name=name, kernel=chosen.kernels[name], picture=map_picture(result, scale), rms=strength)
+                ResponseMap(name=name, kernel=chosen.kernels[name], image=map_image(result, scale), rms=strength)
             )
         if ".npz" in suffixes:
             results.append(result)
@@ -325,10 +328,10 @@ def run_bank(
             arrays = {"input": read.values, "kernels": kernels, "names": np.array(names), "maps": np.stack(results)}
             written.append(_write_npz(path, arrays))
         elif suffix == ".png":
-            from snellen.report.filter_pictures import contact_sheet, pixels_png
+            from snellen.report.filter_images import contact_sheet, pixels_png
 
             columns = min(len(maps), max(1, round(len(maps) ** 0.5)))
-            _write(path, pixels_png(contact_sheet([m.picture for m in maps], columns)))
+            _write(path, pixels_png(contact_sheet([m.image for m in maps], columns)))
             written.append(f"{path}: {len(maps)} maps in rows of {columns}, in the order of the table; 0 is mid-grey")
         else:
             assert base is not None

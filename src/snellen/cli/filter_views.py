@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snellen.cli.filter_options import KERNEL_SETTINGS, pair
 from snellen.cli.options import CustomLearners, int_at_least
 from snellen.core.errors import DataError, UsageError
 
@@ -27,7 +28,7 @@ def add_view_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("instead of a filtered image")
     group.add_argument("--statistics", nargs="?", type=int_at_least(1), const=0, metavar="D", help="Correlation of "
                        "pixels at distances up to D (default: half of the shorter side, at most 32)")  # fmt: skip
-    group.add_argument("--shift", type=_pair, metavar="DX,DY", help="With --kernel: whether the map of the image moved "
+    group.add_argument("--shift", type=pair, metavar="DX,DY", help="With --kernel: whether the map of the image moved "
                        "right and down is the moved map; the same for a fully connected layer")  # fmt: skip
     group.add_argument("--run", metavar="RUN", help="Filters of the first layer of a run beside the derivatives and "
                        "Gabor filters they resemble, and the maps of INPUT")  # fmt: skip
@@ -44,8 +45,6 @@ def chosen_view(args: argparse.Namespace) -> Callable[[argparse.Namespace, Custo
         return None
     if len(names) > 1:
         raise UsageError(f"--{names[0]} and --{names[1]} are two views", "Give one of them.")
-    from snellen.cli.filter_input import KERNEL_SETTINGS
-
     view, flags = VIEWS[names[0]]
     flags = (*flags, *KERNEL_SETTINGS) if "kernel" in flags else flags
     unused = [flag for flag in vars(args) if flag not in (*_SHARED, *flags, names[0])]
@@ -97,7 +96,7 @@ def run_statistics(args: argparse.Namespace, custom: CustomLearners) -> int:
 def run_shift(args: argparse.Namespace, custom: CustomLearners) -> int:
     """Print whether a filter, and a fully connected layer, commute with a shift."""
     from snellen.cli import terminal
-    from snellen.cli.filter_input import KERNEL_SETTINGS, choose_kernel, grey_input
+    from snellen.cli.filter_input import choose_kernel, grey_input
     from snellen.filters.examples import EXAMPLES
     from snellen.filters.shifts import check_shift
 
@@ -176,12 +175,6 @@ VIEWS: dict[str, tuple[Callable[[argparse.Namespace, CustomLearners], int], tupl
     "shift": (run_shift, ("grey", "kernel", "convolve", "border", "dilation")),
     "run": (run_first_layer, ()),
 }
-
-
-def _pair(text: str) -> tuple[int, int]:
-    from snellen.cli.filter_input import pair
-
-    return pair(text)
 
 
 def _image(args: argparse.Namespace) -> FilterInput:

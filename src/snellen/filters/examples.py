@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snellen.filters.names import EXAMPLE_NAMES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
@@ -81,13 +83,13 @@ def scene(size: int = 192) -> NDArray[np.uint8]:
 
 EXAMPLES: dict[str, Example] = {
     "impulse": Example(
-        summary="7 × 7, 1 in the centre, with the kernel a … i as 1 … 9", make=impulse, kernel="1 2 3; 4 5 6; 7 8 9"
+        summary=EXAMPLE_NAMES["impulse"], make=impulse, kernel="1 2 3; 4 5 6; 7 8 9"
     ),
-    "square": Example(summary="7 × 7 numbers, a square with a hole, with the 3 × 3 box filter", make=square,
+    "square": Example(summary=EXAMPLE_NAMES["square"], make=square,
                       kernel="box"),
-    "pool": Example(summary="4 × 4 numbers of lecture 003, with 2 × 2 max pooling", make=pooling_grid, pool="max"),
-    "signal": Example(summary="24 numbers, a step with noise, with the kernel 1/5 1/5 1/5 1/5 1/5", make=step_signal,
+    "pool": Example(summary=EXAMPLE_NAMES["pool"], make=pooling_grid, pool="max"),
+    "signal": Example(summary=EXAMPLE_NAMES["signal"], make=step_signal,
                       kernel="1/5 1/5 1/5 1/5 1/5"),
-    "scene": Example(summary="192 × 192 colour image, synthetic, with edges of every direction", make=scene,
+    "scene": Example(summary=EXAMPLE_NAMES["scene"], make=scene,
                      kernel="sharpen"),
 }  # fmt: skip

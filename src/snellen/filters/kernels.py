@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.core.errors import UsageError
+from snellen.filters.names import BANK_NAMES, KERNEL_NAMES
 
 Array = NDArray[np.float64]
 
 MAX_SIZE = 255  # elements of a side of a kernel that is made by name
+MAX_SIGMA = 25.0  # pixels
 MAX_ORDER = 4  # of a derivative along one axis
 MAX_BANK = 256  # kernels of a bank
-_TRUNCATE = 4.0  # half-width of a Gaussian in sigmas, as scipy.ndimage.gaussian_filter has it
+_TRUNCATE = (4.0, 4.0, 4.0, 5.0, 5.0)  # half-width in sigmas by order; 4 as scipy.ndimage.gaussian_filter has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +99,11 @@ def gaussian_1d(order: int = 0, sigma: float = 1.0, size: int | None = None) -> 
 
     Args:
         sigma: standard deviation in pixels, above 0.
-        size: odd number of elements; None: 2 round(4σ) + 1, at least 3.
+        size: odd number of elements; None: 2 round(4σ) + 1, from order 3 with 5σ, at least 3.
     """
     _check("order", order, 0, MAX_ORDER)
-    _check("sigma", sigma, 0.05, MAX_SIZE / 8)
-    size = _default_size(sigma) if size is None else size
+    _check("sigma", sigma, 0.05, MAX_SIGMA)
+    size = _default_size(sigma, order) if size is None else size
     _check_odd(size)
     x = np.arange(size) - size // 2.0
     bell = np.exp(-(x**2) / (2 * sigma**2))
@@ -121,9 +123,11 @@ def gaussian_derivative(order_x: int, order_y: int, sigma: float = 1.0, size: in
     Args:
         order_x, order_y: 0 to 4 each; both 0: smoothing.
         sigma: standard deviation in pixels, above 0.
-        size: k, odd; None: 2 round(4σ) + 1, at least 3.
+        size: k, odd; None: 2 round(4σ) + 1, from order 3 with 5σ, at least 3.
     """
-    size = _default_size(sigma) if size is None else size
+    for order in (order_x, order_y):
+        _check("order", order, 0, MAX_ORDER)
+    size = _default_size(sigma, max(order_x, order_y)) if size is None else size
     return np.outer(gaussian_1d(order_y, sigma, size), gaussian_1d(order_x, sigma, size))
 
 
@@ -207,6 +211,7 @@ def gabor_bank(
 
 def gaussian_derivative_bank(sigma: float = 1.0, size: int | None = None) -> dict[str, Array]:
     """The Gaussian and its derivatives of orders 1 and 2 along x, y and mixed, and ∂x³: name → (k, k)."""
+    size = _default_size(sigma, 3) if size is None else size
     orders = {"g": (0, 0), "∂x": (1, 0), "∂y": (0, 1), "∂x²": (2, 0), "∂x∂y": (1, 1), "∂y²": (0, 2), "∂x³": (3, 0)}
     return {name: gaussian_derivative(*order, sigma, size) for name, order in orders.items()}
 
@@ -247,59 +252,59 @@ def _sharpen_1d(size: int = 3) -> Array:
 
 
 KERNELS: dict[str, Kernel] = {
-    "identity": Kernel(summary="the image itself: 1", make=identity, make_1d=lambda: np.ones(1), source="Lecture 003"),
-    "shift": Kernel(summary="moved by dx, dy pixels: δ", make=shift, make_1d=_shift_1d, source="Lecture 003"),
-    "box": Kernel(summary="mean of a square: 1 / size²", make=box, make_1d=_box_1d, source="Lecture 003"),
+    "identity": Kernel(
+        summary=KERNEL_NAMES["identity"], make=identity, make_1d=lambda: np.ones(1), source="Lecture 003"
+    ),
+    "shift": Kernel(summary=KERNEL_NAMES["shift"], make=shift, make_1d=_shift_1d, source="Lecture 003"),
+    "box": Kernel(summary=KERNEL_NAMES["box"], make=box, make_1d=_box_1d, source="Lecture 003"),
     "sharpen": Kernel(
-        summary="sharpening: 2δ − box", make=sharpen, make_1d=_sharpen_1d, source="Lecture 003, after D. Lowe"
+        summary=KERNEL_NAMES["sharpen"], make=sharpen, make_1d=_sharpen_1d, source="Lecture 003, after D. Lowe"
     ),
     "gaussian": Kernel(
-        summary="Gaussian, or its derivative of --order x,y",
+        summary=KERNEL_NAMES["gaussian"],
         make=_gaussian,
         make_1d=_gaussian_of_signal,
         source="Lecture 004; Young 1987",
     ),
-    "gaussian-x": Kernel(summary="∂/∂x of a Gaussian", **_of_order(1, 0)),
-    "gaussian-y": Kernel(summary="∂/∂y of a Gaussian", **_of_order(0, 1)),
-    "gaussian-xx": Kernel(summary="∂²/∂x² of a Gaussian", **_of_order(2, 0)),
-    "gaussian-xy": Kernel(summary="∂²/∂x∂y of a Gaussian", **_of_order(1, 1)),
-    "gaussian-yy": Kernel(summary="∂²/∂y² of a Gaussian", **_of_order(0, 2)),
-    "gaussian-xxx": Kernel(summary="∂³/∂x³ of a Gaussian", **_of_order(3, 0)),
+    "gaussian-x": Kernel(summary=KERNEL_NAMES["gaussian-x"], **_of_order(1, 0)),
+    "gaussian-y": Kernel(summary=KERNEL_NAMES["gaussian-y"], **_of_order(0, 1)),
+    "gaussian-xx": Kernel(summary=KERNEL_NAMES["gaussian-xx"], **_of_order(2, 0)),
+    "gaussian-xy": Kernel(summary=KERNEL_NAMES["gaussian-xy"], **_of_order(1, 1)),
+    "gaussian-yy": Kernel(summary=KERNEL_NAMES["gaussian-yy"], **_of_order(0, 2)),
+    "gaussian-xxx": Kernel(summary=KERNEL_NAMES["gaussian-xxx"], **_of_order(3, 0)),
     "laplacian": Kernel(
-        summary="∂²/∂x² + ∂²/∂y²: four neighbours − 4 × the centre",
+        summary=KERNEL_NAMES["laplacian"],
         make=laplacian,
         make_1d=lambda: np.array([1.0, -2.0, 1.0]),
         source="central differences",
     ),
     "sobel-x": Kernel(
-        summary="∂/∂x: [1 2 1]ᵀ [−1 0 1]",
+        summary=KERNEL_NAMES["sobel-x"],
         make=sobel_x,
         make_1d=lambda: np.array([-1.0, 0.0, 1.0]),
         source="Sobel and Feldman 1968",
     ),
-    "sobel-y": Kernel(summary="∂/∂y: [−1 0 1]ᵀ [1 2 1]", make=sobel_y, source="Sobel and Feldman 1968"),
+    "sobel-y": Kernel(summary=KERNEL_NAMES["sobel-y"], make=sobel_y, source="Sobel and Feldman 1968"),
     "gabor": Kernel(
-        summary="cosine of a wavelength, orientation and phase under a Gaussian",
+        summary=KERNEL_NAMES["gabor"],
         make=gabor,
         source="Lecture 004; Jones and Palmer 1987",
     ),
 }
 
 BANKS: dict[str, KernelBank] = {
-    "gabor-bank": KernelBank(
-        summary="Gabor kernels of several wavelengths, orientations and phases", make=gabor_bank, source="Lecture 004"
-    ),
+    "gabor-bank": KernelBank(summary=BANK_NAMES["gabor-bank"], make=gabor_bank, source="Lecture 004"),
     "gaussian-bank": KernelBank(
-        summary="the Gaussian and its derivatives of orders 1 and 2, and ∂x³",
+        summary=BANK_NAMES["gaussian-bank"],
         make=gaussian_derivative_bank,
         source="Lecture 004; Young 1987",
     ),
 }
 
 
-def _default_size(sigma: float) -> int:
-    _check("sigma", sigma, 0.05, MAX_SIZE / 8)
-    return min(MAX_SIZE, 2 * max(1, int(_TRUNCATE * sigma + 0.5)) + 1)
+def _default_size(sigma: float, order: int = 0) -> int:
+    _check("sigma", sigma, 0.05, MAX_SIGMA)
+    return min(MAX_SIZE, 2 * max(1, int(_TRUNCATE[order] * sigma + 0.5)) + 1)
 
 
 def _gabor_size(sigma: float, aspect: float) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from snellen.core.errors import UsageError, suggest_name
+from snellen.filters.names import POOLING_NAMES
 from snellen.filters.windows import MAX_PADDING, Axis, require_outputs
 
 Array = NDArray[np.float64]
@@ -148,6 +149,6 @@ class Pooling:
 
 
 POOLINGS: dict[str, Pooling] = {
-    "max": Pooling(summary="largest value of a window; the gradient goes to the first largest", forward=_max),
-    "mean": Pooling(summary="mean of a window; the gradient goes to all its values in equal parts", forward=_mean),
+    "max": Pooling(summary=POOLING_NAMES["max"], forward=_max),
+    "mean": Pooling(summary=POOLING_NAMES["mean"], forward=_mean),
 }

@@ -37,7 +37,7 @@ class Term:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class FilterStage:
     """A filter or a pooling of an image.
 
     Args:
@@ -107,7 +107,9 @@ class Stage:
         return None if self.pooled is None else pool_gradient(np.ones(self.result.shape), self.pooled)
 
 
-def filter_stage(source: NDArray[Any], kernel: Array, title: str, *, signal: bool = False, **options: Any) -> Stage:
+def filter_stage(
+    source: NDArray[Any], kernel: Array, title: str, *, signal: bool = False, **options: Any
+) -> FilterStage:
     """Filter every channel of (C, H, W).
 
     Args:
@@ -127,19 +129,19 @@ def filter_stage(source: NDArray[Any], kernel: Array, title: str, *, signal: boo
     formula = f"G[x] = Σ_i H[i] F[x {sign} i]"
     if not signal:
         formula = f"G[x, y] = Σ_i Σ_j H[i, j] F[x {sign} i, y {sign} j]"
-    return Stage(
+    return FilterStage(
         title=title, formula=formula, source=source, result=result, y=plan.y, x=plan.x, kernel=kernel, plan=plan
     )  # fmt: skip
 
 
-def pool_stage(source: NDArray[Any], kind: str, *, signal: bool = False, **options: Any) -> Stage:
+def pool_stage(source: NDArray[Any], kind: str, *, signal: bool = False, **options: Any) -> FilterStage:
     """Pool every channel of (C, H, W); `options` are those of `pool`."""
     pooled = pool(source[0, 0] if signal else source, kind, **options)
     if signal:
         argmax = None if pooled.argmax is None else pooled.argmax[None, None]
         pooled = replace(pooled, values=pooled.values[None, None], argmax=argmax)
     size = f"{pooled.x.taps}" if signal else f"{pooled.x.taps} × {pooled.y.taps}"
-    return Stage(
+    return FilterStage(
         title=f"{kind} pooling, {size}, stride {pooled.x.stride}",
         formula=f"G = {POOLINGS[kind].summary}",
         source=source,

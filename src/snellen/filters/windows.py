@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.core.errors import UsageError, suggest_name
+from snellen.filters.names import BORDER_NAMES
 
 Indices = NDArray[np.int64]
 
@@ -57,11 +58,11 @@ def _symmetric(position: Indices, n: int) -> Indices:
 
 
 BORDERS: dict[str, Border] = {
-    "zero": Border(summary="0 0 | a b c d | 0 0", index=_zero, numpy_mode="constant"),
-    "wrap": Border(summary="c d | a b c d | a b", index=_wrap, numpy_mode="wrap"),
-    "copy": Border(summary="a a | a b c d | d d", index=_copy, numpy_mode="edge"),
-    "reflect": Border(summary="c b | a b c d | c b, without the edge", index=_reflect, numpy_mode="reflect"),
-    "symmetric": Border(summary="b a | a b c d | d c, with the edge", index=_symmetric, numpy_mode="symmetric"),
+    "zero": Border(summary=BORDER_NAMES["zero"], index=_zero, numpy_mode="constant"),
+    "wrap": Border(summary=BORDER_NAMES["wrap"], index=_wrap, numpy_mode="wrap"),
+    "copy": Border(summary=BORDER_NAMES["copy"], index=_copy, numpy_mode="edge"),
+    "reflect": Border(summary=BORDER_NAMES["reflect"], index=_reflect, numpy_mode="reflect"),
+    "symmetric": Border(summary=BORDER_NAMES["symmetric"], index=_symmetric, numpy_mode="symmetric"),
 }
 
 
@@ -146,11 +147,11 @@ def filter_axis(
     axis = Axis(
         inputs=inputs, taps=taps, stride=stride, dilation=dilation, before=before, after=after, border=border
     )  # fmt: skip
-    require_outputs(axis, name)
+    require_outputs(axis, name, "Give a smaller kernel or dilation, or padding same.")
     return axis
 
 
-def require_outputs(axis: Axis, name: str) -> None:
+def require_outputs(axis: Axis, name: str, remedy: str = "Give a smaller window.") -> None:
     """Raise UsageError for an axis without values, or with a window that does not fit."""
     if axis.inputs < 1:
         raise UsageError(f"{name} holds no values", "Give at least one value.")
@@ -158,5 +159,5 @@ def require_outputs(axis: Axis, name: str) -> None:
         room = axis.inputs + axis.before + axis.after
         raise UsageError(
             f"A window of {axis.span} values is longer than {name}: {room} values with the padding",
-            "Give a smaller kernel, window or dilation, or padding same.",
+            remedy,
         )

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.filters.correlation import Array
-from snellen.filters.stages import Stage, Term, format_value, sum_of
+from snellen.filters.stages import FilterStage, Term, format_value, sum_of
 from snellen.filters.windows import BORDERS
-from snellen.report.filter_pictures import GreyScale, overview_uri, pixels_uri, reduce_peaks, to_pixels
+from snellen.report.filter_images import GreyScale, overview_uri, pixels_uri, reduce_peaks, to_pixels
 from snellen.report.html_text import escape
 from snellen.report.pages.filter_drawing import (
     Interactive,
@@ -35,25 +35,25 @@ from snellen.report.pages.filter_drawing import (
 from snellen.report.pages.layout import Section, join_sections, page
 
 BUDGET = 300_000  # bytes of the values of a stage in the page
-OVERVIEW_SIDE, MAP_SIDE = 560, 176  # pixels of the pictures of a whole image, and of the maps of a bank
+OVERVIEW_SIDE, MAP_SIDE = 560, 176  # pixels of the images of a whole image, and of the maps of a bank
 TABLE_TAPS = (5, 7)  # columns and rows of a window up to which every product has its place; of others the largest
 LISTED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseMap:
-    """Map of a kernel of a bank: `picture` (H, W) uint8; `rms` is the root mean square of the responses."""
+    """Map of a kernel of a bank: `image` (H, W) uint8; `rms` is the root mean square of the responses."""
 
     name: str
     kernel: Array
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     rms: float
 
 
 def filter_page(
     name: str,
     recognised_as: Sequence[str],
-    stages: Sequence[Stage],
+    stages: Sequence[FilterStage],
     scales: Sequence[GreyScale],
     places: Sequence[tuple[int, int]],
     signal: bool,
@@ -83,7 +83,7 @@ def bank_page(
     recognised_as: Sequence[str],
     title: str,
     maps: Sequence[ResponseMap],
-    strongest: Stage,
+    strongest: FilterStage,
     scales: Sequence[GreyScale],
     place: tuple[int, int],
 ) -> str:
@@ -91,7 +91,7 @@ def bank_page(
     part = interactive(strongest, place, BUDGET // 2, False)
     items = "".join(
         f'<li><div class="both"><img src="{kernel_uri(item.kernel)}" alt="kernel {escape(item.name)}">'
-        f'<img src="{pixels_uri(item.picture, lossless=len(maps) <= 8)}" alt="map of {escape(item.name)}"></div>'
+        f'<img src="{pixels_uri(item.image, lossless=len(maps) <= 8)}" alt="map of {escape(item.name)}"></div>'
         f"<p>{escape(item.name)}<br>root mean square {format_value(float(f'{item.rms:.4g}'))}</p></li>"
         for item in maps
     )
@@ -107,8 +107,8 @@ def bank_page(
     return _page(name, header, [first, second], [part], [place])
 
 
-def map_picture(result: Array, scale: GreyScale) -> NDArray[np.uint8]:
-    """(H, W) map of a bank as a picture (h, w) of at most MAP_SIDE pixels a side."""
+def map_image(result: Array, scale: GreyScale) -> NDArray[np.uint8]:
+    """(H, W) map of a bank as a image (h, w) of at most MAP_SIDE pixels a side."""
     return to_pixels(reduce_peaks(result, MAP_SIDE)[None], scale)
 
 
@@ -147,7 +147,7 @@ def _data(part: Interactive, place: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _title(stage: Stage) -> str:
+def _title(stage: FilterStage) -> str:
     if stage.plan is None:
         return f"{stage.kind[0].upper()}{stage.kind[1:]} pooling"
     return "Convolution" if stage.plan.convolve else "Correlation"
@@ -253,7 +253,7 @@ def _overview(part: Interactive, scale: GreyScale, result_scale: GreyScale) -> s
         w=min(part.region.x + part.region.w, stage.x.inputs) - max(0, part.region.x),
         h=min(part.region.y + part.region.h, stage.y.inputs) - max(0, part.region.y),
     )
-    pictures = []
+    images = []
     for name, values, of, box in (
         ("Whole input", stage.source, scale, clipped_region),
         ("Whole result", stage.result, result_scale, crop),
@@ -264,12 +264,12 @@ def _overview(part: Interactive, scale: GreyScale, result_scale: GreyScale) -> s
         body += rectangle("edge", box.x, box.y, box.w, box.h)
         drawing = svg(width, height, body, f'role="img" aria-label="{name}, with the part above marked"')
         caption = f"{width} × {height}, reduced; the dashed part is the one above, at full resolution."
-        pictures.append(_figure("", name, drawing, caption))
+        images.append(_figure("", name, drawing, caption))
     words = '<p class="small">--at X,Y chooses the part.</p>'
-    return f'<h3 class="overview">The whole image</h3><div class="whole">{"".join(pictures)}</div>{words}'
+    return f'<h3 class="overview">The whole image</h3><div class="whole">{"".join(images)}</div>{words}'
 
 
-def _arithmetic(stage: Stage, place: tuple[int, int]) -> tuple[str, str]:
+def _arithmetic(stage: FilterStage, place: tuple[int, int]) -> tuple[str, str]:
     """Sentence and HTML of the products of one output: what the script shows before anything is moved."""
     terms = stage.terms(0, *place)
     outside = sum(term.outside for term in terms)
@@ -296,7 +296,7 @@ def _arithmetic(stage: Stage, place: tuple[int, int]) -> tuple[str, str]:
     return escape(sentence), f'<ul class="listed">{"".join(items)}</ul>'
 
 
-def _cell(stage: Stage, term: Term) -> str:
+def _cell(stage: FilterStage, term: Term) -> str:
     chosen = stage.kind == "max" and term.weight == 1
     kind = "out" if term.outside else "chosen" if chosen else ""
     words = format_value(term.value)

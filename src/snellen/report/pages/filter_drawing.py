@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from snellen.core.errors import UsageError
 from snellen.filters.correlation import Array, take
-from snellen.filters.stages import Stage, format_value
+from snellen.filters.stages import FilterStage, format_value
 from snellen.filters.windows import BORDERS, Axis
-from snellen.report.filter_pictures import GreyScale, png_uri, to_pixels
+from snellen.report.filter_images import GreyScale, png_uri, to_pixels
 
 MAX_SIDE = 200  # outputs on a side of the part of a result that the page computes
 MAX_BYTES = 480_000  # of one channel, where not even one output fits the budget with all channels
@@ -42,7 +42,7 @@ class Interactive:
         cell: width and height of a pixel in the drawing; a signal has high ones.
     """
 
-    stage: Stage
+    stage: FilterStage
     crop: Region
     region: Region
     values: NDArray[Any]
@@ -66,7 +66,7 @@ class Interactive:
         return (x.span // 2, y.span // 2) if late else ((x.span - 1) // 2, (y.span - 1) // 2)
 
 
-def interactive(stage: Stage, place: tuple[int, int], budget: int, signal: bool) -> Interactive:
+def interactive(stage: FilterStage, place: tuple[int, int], budget: int, signal: bool) -> Interactive:
     """The part of a stage around `place` whose values fit `budget` bytes: all channels, or the first.
 
     Raises:
@@ -118,12 +118,12 @@ def svg(width: float, height: float, body: str, attributes: str) -> str:
 
 
 def rectangle(kind: str, x: float, y: float, w: float, h: float) -> str:
-    """A rectangle with a halo below it, so that it is seen on any picture."""
+    """A rectangle with a halo below it, so that it is seen on any image."""
     place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}"'
     return f'<rect class="halo {kind}-halo" {place}/><rect class="{kind}" {place}/>'
 
 
-def _picture(values: NDArray[Any], scale: GreyScale, cell: tuple[int, int]) -> str:
+def _raster(values: NDArray[Any], scale: GreyScale, cell: tuple[int, int]) -> str:
     """(C, H, W) values as an image, with their numbers if they are few; those of a signal as bars from 0."""
     _, height, width = values.shape
     if cell[1] > 1:
@@ -180,7 +180,7 @@ def region_svg(part: Interactive, values: NDArray[Any], scale: GreyScale, place:
     left, top = max(0, -region.x) * unit_x, max(0, -region.y) * unit_y
     right = min(region.w, stage.x.inputs - region.x) * unit_x
     bottom = min(region.h, stage.y.inputs - region.y) * unit_y
-    body = _picture(values, scale, part.cell)
+    body = _raster(values, scale, part.cell)
     if (left, top, right, bottom) != (0, 0, width, height):
         inner = f"M{left:g} {top:g}V{bottom:g}H{right:g}V{top:g}Z"
         body += f'<path class="ring" fill-rule="evenodd" d="M0 0H{width:g}V{height:g}H0Z{inner}"/>'
@@ -198,7 +198,7 @@ def result_svg(part: Interactive, values: NDArray[Any], scale: GreyScale, place:
     unit_x, unit_y = part.cell
     left, top = part.offset
     top = 0 if unit_y > 1 else top
-    body = _picture(values, scale, part.cell) + _numbers(values, scale, part.cell, None)
+    body = _raster(values, scale, part.cell) + _numbers(values, scale, part.cell, None)
     if left or top:
         body = f'<g transform="translate({left * unit_x} {top * unit_y})">{body}</g>'
     x, y = place[0] - part.crop.x + left, place[1] - part.crop.y + top
@@ -219,8 +219,8 @@ def kernel_svg(weights: Array) -> str:
     numbered = max(rows, columns) <= 9
     for (y, x), weight in np.ndenumerate(weights):
         colour = "--tint-ok" if weight > 0 else "--tint-bad"
-        share = 60 * abs(float(weight)) / largest
-        fill = f"color-mix(in srgb, var({colour}) {share:.3g}%, var(--paper))"
+        strength = 60 * abs(float(weight)) / largest
+        fill = f"color-mix(in srgb, var({colour}) {strength:.3g}%, var(--paper))"
         cells.append(f'<rect class="cell" x="{x}" y="{y}" width="1" height="1" style="fill:{fill}"/>')
         if numbered:
             text = _short(float(weight))
@@ -248,7 +248,7 @@ def gradient_svg(part: Interactive, place: tuple[int, int]) -> str:
     assert gradient is not None
     shown = gradient[:1, region.y : region.y + region.h, region.x : region.x + region.w]
     scale = GreyScale(low=0.0, high=max(1.0, float(shown.max())))
-    body = _picture(shown, scale, part.cell) + _numbers(shown, scale, part.cell, None)
+    body = _raster(shown, scale, part.cell) + _numbers(shown, scale, part.cell, None)
     if draws_paths(part):
         for y, x in np.ndindex(crop.h, crop.w):
             terms = stage.terms(0, crop.x + x, crop.y + y)

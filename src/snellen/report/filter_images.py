@@ -1,4 +1,4 @@
-"""Pictures of filtered images: how values map to grey levels, and PNG or JPEG files of them."""
+"""Images of filtered images: how values map to grey levels, and PNG or JPEG files of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snellen.filters.stages import Stage, format_value
+from snellen.filters.stages import FilterStage, format_value
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SIGNED = 0.01  # |Σ weights| / Σ |weights| up to which a kernel is a derivative: its results lie about 0
 MAX_CHANNELS = 6  # drawn side by side, if they are neither grey nor RGB
-_ENLARGED = 256  # pixels to which the longer side of a small picture is enlarged
+_ENLARGED = 256  # pixels to which the longer side of a small image is enlarged
 _BAND = 1 << 18  # values that are mapped at a time
 
 
@@ -53,7 +53,7 @@ def scale_of_input(values: NDArray[Any], white: float, numbers: bool) -> GreySca
     )
 
 
-def scale_of_result(stage: Stage, scale: GreyScale, numbers: bool) -> GreyScale:
+def scale_of_result(stage: FilterStage, scale: GreyScale, numbers: bool) -> GreyScale:
     """Scale of a result, from the scale of its input.
 
     Pooling keeps the scale. Weights with a sum of about 0, as of derivatives, map 0 to mid-grey. Other weights multiply
@@ -92,7 +92,7 @@ def to_pixels(values: NDArray[Any], scale: GreyScale) -> NDArray[np.uint8]:
 
 
 def png_bytes(values: NDArray[Any], scale: GreyScale) -> bytes:
-    """PNG of (C, H, W) values; a small picture is enlarged, a value becoming a square."""
+    """PNG of (C, H, W) values; a small image is enlarged, a value becoming a square."""
     image = _image(to_pixels(values, scale))
     times = _ENLARGED // max(image.size)
     if times > 1:
@@ -113,13 +113,13 @@ def overview_uri(values: NDArray[Any], scale: GreyScale, side: int) -> str:
 
 
 def contact_sheet(maps: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures (H, W) of one size in rows of `columns`, with lines of white between them."""
+    """Images (H, W) of one size in rows of `columns`, with lines of white between them."""
     height, width = maps[0].shape
     rows = -(-len(maps) // columns)
     sheet = np.full((rows * (height + 4) - 4, columns * (width + 4) - 4), 255, dtype=np.uint8)
-    for k, picture in enumerate(maps):
+    for k, image in enumerate(maps):
         top, left = k // columns * (height + 4), k % columns * (width + 4)
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     return sheet
 
 
@@ -149,7 +149,7 @@ def pixels_uri(pixels: NDArray[np.uint8], lossless: bool = True) -> str:
 
 
 def _step(values: NDArray[Any], side: int) -> int:
-    """Every how many pixels a picture of at most four times `side` is taken, before it is reduced by averaging."""
+    """Every how many pixels a image of at most four times `side` is taken, before it is reduced by averaging."""
     return max(1, max(int(n) for n in values.shape[1:]) // (4 * side))
 
 
