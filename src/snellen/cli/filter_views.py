@@ -129,10 +129,10 @@ def run_shift(args: argparse.Namespace, custom: CustomLearners) -> int:
     terminal.print_text(f"{read.name}: {'; '.join(read.recognised_as)}")
     terminal.print_text(f"shift: {dx} to the right, {dy} downwards\n\n{terminal.table(columns, rows)}")
     exact = all(check.filter_difference == 0 for check in checks.values())
-    how = "exactly" if exact else "up to rounding"
+    precision = "exactly" if exact else "up to rounding"
     layer = "does not" if first.layer_difference > 0 else "has no output here"
     terminal.print_text(
-        f"\nAway from the border the filter commutes with the shift {how}; the fully connected layer {layer}."
+        f"\nAway from the border the filter commutes with the shift {precision}; the fully connected layer {layer}."
     )
     return 0
 

@@ -12,11 +12,15 @@ from snellen.metrics.pixel_correlation import PixelCorrelation, pixel_correlatio
 MAX_IMAGES, MAX_VALUES = 200, 1_000_000  # that are read, evenly spaced over the training split
 
 
-def dataset_correlation(data: Experience, max_distance: int | None = None) -> PixelCorrelation | None:
+def dataset_correlation(
+    data: Experience, max_distance: int | None = None, max_values: int = MAX_VALUES
+) -> PixelCorrelation | None:
     """Correlation of pixels of the training images, as the model gets them.
 
-    Of at most 200 images and about a million values; images with values that are not finite are left out.
+    Of at most 200 images, evenly spaced; images with values that are not finite are left out.
 
+    Args:
+        max_distance: see `pixel_correlation`. max_values: about the number of values that are read.
     Returns:
         None where the samples are no images, or no image can be used.
     """
@@ -27,7 +31,7 @@ def dataset_correlation(data: Experience, max_distance: int | None = None) -> Pi
     if not len(ids):
         return None
     first = samples.image(int(ids[0]))
-    count = max(1, min(len(ids), MAX_IMAGES, MAX_VALUES // first.numel()))
+    count = max(1, min(len(ids), MAX_IMAGES, max_values // first.numel()))
     chosen = ids[torch.linspace(0, len(ids) - 1, count).round().long()].tolist()
     images = [samples.image(id) for id in chosen]
     finite = [image for image in images if bool(image.isfinite().all())]
