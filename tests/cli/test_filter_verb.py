@@ -45,8 +45,8 @@ def test_json_and_exact_files_equal_scipy(tmp_path: Path) -> None:
         assert at["value"] == pytest.approx(expected[channel][9, 7], abs=1e-10)
         assert sum(term["product"] for term in at["terms"]) == pytest.approx(at["value"], abs=1e-10)
     assert found["files"] == outputs
-    with Image.open(outputs[1]) as image:
-        assert image.size == (240, 200)  # enlarged four times
+    with Image.open(outputs[1]) as enlarged:
+        assert enlarged.size == (240, 200)  # enlarged four times
     assert found["recognised_as"] == ["image of 60 × 50 pixels, colour, 8 bits, each channel filtered by itself"]
     grey = run_command([*arguments[:8], "--grey", "--json", "--out", str(tmp_path / "grey.csv")])
     assert grey.code == 0

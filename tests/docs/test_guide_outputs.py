@@ -24,6 +24,7 @@ PAGES = {  # page -> commands whose runs it uses
     "classical.md": (),
     "comparing.md": DIGITS,
     "control.md": (),
+    "filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "training.md": (),
