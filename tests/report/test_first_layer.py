@@ -16,7 +16,7 @@ from snellen.api.first_layer import first_layer_of
 from snellen.core.errors import UsageError
 from snellen.core.views import ImageGrid
 from snellen.data.dataset import Dataset, Labelled
-from snellen.report.first_layer import compare_filters, filter_table, first_layer, first_layer_views
+from snellen.report.first_layer import compare_filters, deeper_views, filter_table, first_layer, first_layer_views
 from snellen.tasks import FROM_MODULE, LEARNERS
 
 
@@ -63,9 +63,35 @@ def test_every_network_that_begins_with_a_convolution_has_it(
     assert layer.maps.shape[0] == len(layer.filters)
     assert not any(part._forward_hooks for part in model.modules())
     views = first_layer_views(learner.task, model, x, data.spec)
-    assert [view.title for view in views] == ["Filters of the first layer", "Feature maps of the first layer"]
+    titles = ["Filters of the first layer", "Feature maps of the first layer", "Feature maps of deeper layers"]
+    assert [view.title for view in views] == titles
+    assert isinstance(views[2], ImageGrid)
+    assert 8 <= len(views[2].items) <= 32
     assert isinstance(views[0], ImageGrid)
     assert len(views[0].items) == min(16, len(layer.filters))
+
+
+def test_the_maps_of_deeper_layers_are_the_outputs_of_the_convolutions() -> None:
+    data = colour_images()
+    learner = LEARNERS["classify"]["resnet20"]
+    model = learner.build(learner.settings(), data.spec).eval()
+    x = data.example("train")
+    (grid,) = deeper_views(learner.task, model, x, data.spec)
+    assert isinstance(grid, ImageGrid)
+    outputs: dict[str, Tensor] = {}
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output.detach()[0]}))
+    with torch.inference_mode():
+        model.scores(x)
+    names = dict.fromkeys(item.caption.split("\n")[0] for item in grid.items)
+    assert len(names) == 4
+    for start, name in zip(range(0, 32, 8), names, strict=True):
+        (full,) = (values for key, values in outputs.items() if key.endswith(name))
+        for k in range(8):
+            assert torch.allclose(grid.items[start + k].values[0], full[k], atol=1e-5)
+        assert f"map 1 of {len(full)}, {full.shape[2]}x{full.shape[1]}" in grid.items[start].caption
+    assert "4 of 18 further convolutions" in grid.caption
 
 
 class Scaled(nn.Conv2d):
@@ -137,6 +163,8 @@ def test_the_report_shows_each_filter_beside_its_template_and_is_reproducible(
         assert torch.equal(torch.tensor(pixels).float(), grey)
     maps = page.locator("figure:has(h3:text-is('Feature maps of the first layer')) li.image")
     assert maps.count() == 7
+    deeper = page.locator("figure:has(h3:text-is('Feature maps of deeper layers')) li.image")
+    assert [text.split("\n")[0] for text in deeper.all_inner_texts()] == ["features.3"] * 8
     assert page.get_by_text("Correlation of neighbouring pixels").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     context.close()

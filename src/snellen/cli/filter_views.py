@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,8 +87,8 @@ def run_statistics(args: argparse.Namespace, custom: CustomLearners) -> int:
         terminal.print_text("\n".join([*lines, "", table.caption]))
     if out is not None:
         plot = correlation_plot(correlation, read.name)
-        views: list[View] = [] if plot is None else [dataclasses.replace(plot, title="")]
-        _write_page(out, read.name, notes, "Correlation of neighbouring pixels", [*views, table])
+        views: list[View] = [] if plot is None else [plot]
+        _write_page(out, read.name, notes, f"Statistics of {read.name}", "Pixels", [*views, table])
     return 0
 
 
@@ -166,7 +165,7 @@ def run_first_layer(args: argparse.Namespace, custom: CustomLearners) -> int:
         terminal.print_text(terminal.table(list(table.columns), table.rows) + f"\n\n{table.caption}")
     if out is not None:
         title = f"First layer of {trained.folder.name}"
-        _write_page(out, args.input, [layer.description], title, layer_views(layer, f"Of {path.name}"))
+        _write_page(out, args.input, [layer.description], title, "Filters", layer_views(layer, f"Of {path.name}"))
     return 0
 
 
@@ -199,7 +198,7 @@ def _check_page(args: argparse.Namespace) -> Path | None:
     return paths[0] if paths else None
 
 
-def _write_page(path: Path, name: str, notes: Sequence[str], title: str, views: Sequence[View]) -> None:
+def _write_page(path: Path, name: str, notes: Sequence[str], title: str, section: str, views: Sequence[View]) -> None:
     from snellen.cli import terminal
     from snellen.core import file_io
     from snellen.report.html_text import escape, escape_nowrap
@@ -207,7 +206,7 @@ def _write_page(path: Path, name: str, notes: Sequence[str], title: str, views: 
     from snellen.report.pages.sections import views_html
 
     header = f'<h1>{escape(title)}</h1><p class="small">{escape_nowrap("; ".join(notes))}</p>'
-    body = Section(title="", body=views_html(views)).html().replace("<h2></h2>", "")
+    body = Section(title=section, body=views_html(views)).html()
     content = page(title, name, header, body).encode()
     file_io.write_bytes(path, content)
     terminal.print_message(f"{path}: page of {len(content) / 1000:,.0f} kB")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from snellen.core.spec import Spec
 from snellen.core.task import Task
@@ -18,6 +19,7 @@ from snellen.nn.layers import Standardize
 
 MAX_SHOWN = 16  # filters in the report, those with the largest norms
 MAX_COMPARED = 64  # filters whose templates are searched
+MAX_LAYERS, MAX_MAPS, MAX_MAP_SIDE = 4, 8, 64  # of deeper layers, maps of each, pixels of a side
 RGB = 3
 
 
@@ -81,9 +83,7 @@ def _first_call(model: nn.Module) -> Iterator[list[tuple[nn.Module, Any, Any]]]:
         calls.append((module, inputs[0] if inputs else None, output))
         raise _Reached
 
-    layers = [
-        part for part in model.modules() if next(part.children(), None) is None and any(True for _ in part.parameters())
-    ]
+    layers = [part for part in model.modules() if not list(part.children()) and list(part.parameters())]
     handles = [layer.register_forward_hook(hook) for layer in layers]
     try:
         with contextlib.suppress(_Reached):
@@ -127,9 +127,12 @@ def first_layer(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -
 
 
 def first_layer_views(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -> list[View]:
-    """Views of the first layer: filters beside what they resemble, and the feature maps of one image; else none."""
+    """Views of a network that begins with a convolution, else none: its filters, and feature maps of one image."""
     layer = first_layer(task, model, x, spec)
-    return [] if layer is None or not layer.is_comparable else layer_views(layer, "Of one training image")
+    if layer is None:
+        return []
+    views = layer_views(layer, "Of one training image") if layer.is_comparable else []
+    return [*views, *deeper_views(task, model, x, spec)]
 
 
 def layer_views(layer: FirstLayer, whose: str) -> list[View]:
@@ -141,6 +144,48 @@ def layer_views(layer: FirstLayer, whose: str) -> list[View]:
     matches = compare_filters(layer)
     order = sorted(list(matches)[:MAX_SHOWN])
     return [_filter_grid(layer, order, matches), _map_grid(layer, order, whose)]
+
+
+def deeper_views(task: Task[Any, Any], model: nn.Module, x: Tensor, spec: Spec) -> list[View]:
+    """Feature maps of further convolutions for the first of the inputs (B, C, H, W): at most 4 layers, 8 maps each."""
+    maps: dict[str, tuple[Tensor, tuple[int, ...]]] = {}
+
+    def remember(name: str, output: Tensor) -> None:
+        if output.ndim != 4 or not len(output):
+            return
+        few = output.detach()[0, :MAX_MAPS].float()
+        size = (min(few.shape[1], MAX_MAP_SIDE), min(few.shape[2], MAX_MAP_SIDE))
+        maps.setdefault(name, (functional.adaptive_avg_pool2d(few, size).cpu(), tuple(output.shape[1:])))
+
+    handles = [
+        layer.register_forward_hook(lambda _, __, output, name=name: remember(name, output))
+        for name, layer in model.named_modules()
+        if type(layer) is nn.Conv2d
+    ]
+    try:
+        with torch.inference_mode():
+            task.predict_batch(model, x[:1], spec)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [name for name, (few, _) in list(maps.items())[1:] if min(few.shape[1:]) > 1]
+    count = min(MAX_LAYERS, len(names))
+    chosen = [names[round(k * (len(names) - 1) / max(count - 1, 1))] for k in range(count)]
+    items = [
+        _signed(
+            values[None], f"{_short(name)}\nmap {k + 1} of {maps[name][1][0]}, {maps[name][1][2]}x{maps[name][1][1]}"
+        )
+        for name in chosen
+        for k, values in enumerate(maps[name][0])
+    ]
+    which = f"{count} of {len(names)} further convolutions" if count < len(names) else "the further convolutions"
+    caption = f"Of the same image: the first maps of {which}, in their order, before the activation. Mid-grey is 0."
+    return [ImageGrid(title="Feature maps of deeper layers", items=items, caption=caption)] if items else []
+
+
+def _short(name: str) -> str:
+    """Name of a layer without those of the modules that hold every network."""
+    return name.removeprefix("network.").removeprefix("body.")
 
 
 def compare_filters(layer: FirstLayer) -> dict[int, Resemblance]:
