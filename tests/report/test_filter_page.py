@@ -16,7 +16,7 @@ from snellen.filters.examples import EXAMPLES, scene
 from snellen.filters.kernels import KERNELS, gabor
 from snellen.filters.stages import FilterStage, filter_stage, format_value, pool_stage
 from snellen.report.filter_images import GreyScale, reduce_peaks, scale_of_input, scale_of_result, to_pixels
-from snellen.report.pages.filter import filter_page
+from snellen.report.pages.filter import BUDGET, filter_page
 from snellen.report.pages.filter_drawing import interactive
 
 
@@ -114,7 +114,7 @@ def test_a_large_image_is_cropped_around_the_place_and_the_page_stays_below_a_me
 ) -> None:
     values = (np.random.default_rng(0).random((channels, 700, 900)) * 255).astype(dtype)
     stage = filter_stage(values, KERNELS["gaussian"].make(sigma=3.0), "gaussian")
-    part = interactive(stage, (890, 350), 300_000, False)
+    part = interactive(stage, (890, 350), BUDGET, False)
     assert part.crop.x + part.crop.w == 900
     assert part.crop.y <= 350 < part.crop.y + part.crop.h
     padded = np.pad(values, ((0, 0), (12, 12), (12, 12)))

@@ -76,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--convolve", action="store_true", help="Convolution, which flips the kernel (default: "
                         "correlation, as in deep learning)")  # fmt: skip
     parser.add_argument("--border", choices=list(BORDER_NAMES), help="Values beyond the border (default zero)")
-    parser.add_argument("--padding", type=_padding, metavar="P", help="same, valid, or N values at each end (default "
-                        "same)")  # fmt: skip
+    parser.add_argument("--padding", type=_padding, metavar="P", help="Padding: same, valid, or N values at each end "
+                        "(default same)")  # fmt: skip
     parser.add_argument("--stride", type=whole, metavar="S", help="Distance of outputs in pixels, from 1 (default 1)")
     parser.add_argument("--dilation", type=whole, metavar="D", help="Distance of kernel elements, from 1 (default 1)")
     parser.add_argument("--pool", choices=list(POOLING_NAMES), help="Pool, after the kernel if there is one")

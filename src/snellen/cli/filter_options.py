@@ -73,7 +73,7 @@ KERNEL_SETTINGS: dict[str, tuple[Any, str, str]] = {
     "orientation": (_number, "DEGREES", "Kernel gabor: direction of the wave; 0 finds vertical edges (default 0)"),
     "phase": (_number, "DEGREES", "Kernel gabor: 0 is even, for bars, 90 odd, for edges (default 0)"),
     "aspect": (_number, "RATIO", "Gabor kernels: width across by length along the bars (default 0.5)"),
-    "orientations": (whole, "N", "gabor-bank: number of directions (default 4)"),
-    "wavelengths": (_numbers, "λ,…", "gabor-bank: wavelengths in pixels (default 4,8)"),
-    "phases": (_numbers, "φ,…", "gabor-bank: phases in degrees (default 0,90)"),
+    "orientations": (whole, "N", "Number of directions of gabor-bank (default 4)"),
+    "wavelengths": (_numbers, "λ,…", "Wavelengths of gabor-bank in pixels (default 4,8)"),
+    "phases": (_numbers, "φ,…", "Phases of gabor-bank in degrees (default 0,90)"),
 }

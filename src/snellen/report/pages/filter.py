@@ -34,7 +34,7 @@ from snellen.report.pages.filter_drawing import (
 )
 from snellen.report.pages.layout import Section, join_sections, page
 
-BUDGET = 300_000  # bytes of the values of a stage in the page
+BUDGET = 420_000  # bytes of the values of a stage in the page
 OVERVIEW_SIDE, MAP_SIDE = 560, 176  # pixels of the images of a whole image, and of the maps of a bank
 TABLE_TAPS = (5, 7)  # columns and rows of a window up to which every product has its place; of others the largest
 LISTED = 12
