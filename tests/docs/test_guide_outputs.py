@@ -25,6 +25,7 @@ PAGES = {  # page -> commands whose runs it uses
     "comparing.md": DIGITS,
     "control.md": (),
     "filters.md": (),
+    "learned-filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "training.md": (),

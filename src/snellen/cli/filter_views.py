@@ -62,7 +62,7 @@ def run_statistics(args: argparse.Namespace, custom: CustomLearners) -> int:
     out = _check_page(args)
     read = _image(args)
     values = read.values
-    notes = list(read.recognised_as)
+    notes = [note.replace(", each channel filtered by itself", "") for note in read.recognised_as]
     if max(values.shape[1:]) > MAX_SIDE:
         top, left = (max(0, side - MAX_SIDE) // 2 for side in values.shape[1:])
         values = values[:, top : top + MAX_SIDE, left : left + MAX_SIDE]
