@@ -6,14 +6,18 @@ from pathlib import Path
 
 from snellen.api.trained_run import TrainedRun
 from snellen.core.errors import UsageError
+from snellen.data.cache import LineCallback, ignore_line
 from snellen.report.first_layer import FirstLayer, first_layer
 
 
-def first_layer_of(trained: TrainedRun, path: str | Path | None = None) -> FirstLayer:
+def first_layer_of(
+    trained: TrainedRun, path: str | Path | None = None, announce: LineCallback = ignore_line
+) -> FirstLayer:
     """The first layer of a run, a convolution in two dimensions.
 
     Args:
         path: an image file, read as for `predict`, whose maps are computed; None: the first training image.
+        announce: receives messages on how the file is read.
     Raises:
         UsageError: the run reads no images, its network begins with another layer, or its filters are too small to be
             compared. DataError: the file cannot be read.
@@ -29,7 +33,7 @@ def first_layer_of(trained: TrainedRun, path: str | Path | None = None) -> First
     else:
         from snellen.modalities import inputs
 
-        _, x = next(iter(inputs([str(path)], spec, trained.record.preprocessing, lambda message: None)))
+        _, x = next(iter(inputs([str(path)], spec, trained.record.preprocessing, announce)))
         x = x.to(next(iter(trained.model.parameters())).device) if any(True for _ in trained.model.parameters()) else x
     layer = first_layer(trained.task, trained.model, x, spec)
     if layer is None:

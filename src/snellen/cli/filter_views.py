@@ -150,7 +150,7 @@ def run_first_layer(args: argparse.Namespace, custom: CustomLearners) -> int:
     from snellen.api.first_layer import first_layer_of
     from snellen.report.first_layer import filter_table, layer_views
 
-    layer = first_layer_of(trained, path)
+    layer = first_layer_of(trained, path, terminal.print_message)
     table = filter_table(layer)
     if "json" in args:
         terminal.print_json({
@@ -161,7 +161,9 @@ def run_first_layer(args: argparse.Namespace, custom: CustomLearners) -> int:
             "resembles": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
         })  # fmt: skip
     else:
-        terminal.print_text(f"{trained.folder}: {layer.description}\n")
+        channels, height, width = layer.image.shape
+        size = f"{width} × {height} pixels, {channels} channel{'s' if channels != 1 else ''}"
+        terminal.print_text(f"{args.input}: read as for predict, {size}\n{trained.folder}: {layer.description}\n")
         terminal.print_text(terminal.table(list(table.columns), table.rows) + f"\n\n{table.caption}")
     if out is not None:
         title = f"First layer of {trained.folder.name}"
