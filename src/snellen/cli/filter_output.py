@@ -312,7 +312,9 @@ def run_bank(
         if base is not None:
             scale = scale_of_result(stage, base, read.numbers)
             maps.append(
-                ResponseMap(name=name, kernel=chosen.kernels[name], image=map_image(result, scale), rms=strength)
+                ResponseMap(
+                    name=name, kernel=chosen.kernels[name], image=map_image(result, scale, len(names)), rms=strength
+                )
             )
         if ".npz" in suffixes:
             results.append(result)

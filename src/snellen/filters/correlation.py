@@ -145,8 +145,8 @@ def convolve(
     return _apply(values, plan_filter(values.shape, kernel, convolve=True, **options), np.ndim(kernel))
 
 
-def apply_filter(image: NDArray[Any], plan: Filtering) -> Array:
-    """The result (rows, columns) float64 of a filter on one image (H, W).
+def apply_filter(image: NDArray[Any], plan: Filtering, out: Array | None = None) -> Array:
+    """The result (rows, columns) float64 of a filter on one image (H, W), written to `out` if it is given.
 
     Bands of output rows are computed at a time: memory is that of the padded image at its own depth and of the result.
     Kernels of many elements use the Fourier transform, whose results differ by rounding (about 1e-13 of the largest).
@@ -154,9 +154,10 @@ def apply_filter(image: NDArray[Any], plan: Filtering) -> Array:
     image = _pad(image, plan.y, plan.x)
     taps = [(i, j, float(plan.weights[i, j])) for i, j in np.argwhere(plan.weights != 0)]
     rows, columns = plan.shape
+    result = np.empty((rows, columns)) if out is None else out
     if len(taps) >= _FFT_TAPS and image.size >= 4 * plan.weights.size:
-        return _by_fft(image, plan)
-    result = np.zeros((rows, columns))
+        _by_fft(image, plan, result)
+        return result
     step = max(1, _BAND_VALUES // columns)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for infinity
         for top in range(0, rows, step):
@@ -200,7 +201,7 @@ def _apply(values: NDArray[Any], plan: Filtering, axes: int) -> Array:
     images = values.reshape(-1, *(values.shape[-2:] if axes == 2 else (1, values.shape[-1])))
     result = np.empty((len(images), *plan.shape))
     for image, out in zip(images, result, strict=True):
-        out[...] = apply_filter(image, plan)
+        apply_filter(image, plan, out)
     if not np.isfinite(result).all():
         raise DataError("A result of the filter is NaN or exceeds float64", "Give finite numbers of smaller size.")
     return result.reshape(*values.shape[:-axes], *plan.shape[2 - axes :])
@@ -238,6 +239,7 @@ def _add_taps(out: Array, image: NDArray[Any], plan: Filtering, taps: list[tuple
     y, x = plan.y, plan.x
     band = image[: (rows - 1) * y.stride + y.span].astype(np.float64)
     buffer = np.empty_like(out)
+    out[...] = 0.0
     for i, j, weight in taps:
         top, left = i * y.dilation, j * x.dilation
         part = band[
@@ -247,18 +249,16 @@ def _add_taps(out: Array, image: NDArray[Any], plan: Filtering, taps: list[tuple
         out += buffer
 
 
-def _by_fft(image: NDArray[Any], plan: Filtering) -> Array:
+def _by_fft(image: NDArray[Any], plan: Filtering, out: Array) -> None:
     from scipy import signal
 
     y, x = plan.y, plan.x
     rows, columns = plan.shape
     spread = np.zeros((y.span, x.span))  # the kernel with zeros between its elements
     spread[:: y.dilation, :: x.dilation] = plan.weights
-    result = np.empty(plan.shape)
     step = max(1, max(_FFT_ROWS, 4 * y.span) // y.stride)
     for top in range(0, rows, step):
         count = min(step, rows - top)
         band = image[top * y.stride : (top + count - 1) * y.stride + y.span].astype(np.float64)
         full = signal.oaconvolve(band, spread[::-1, ::-1], mode="valid")
-        result[top : top + count] = full[:: y.stride, :: x.stride][:, :columns]
-    return result
+        out[top : top + count] = full[:: y.stride, :: x.stride][:, :columns]

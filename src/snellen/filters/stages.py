@@ -122,7 +122,7 @@ def filter_stage(
     require_memory(len(source) * plan.shape[0] * plan.shape[1])
     result = np.empty((len(source), *plan.shape))
     for image, out in zip(source, result, strict=True):
-        out[...] = apply_filter(image, plan)
+        apply_filter(image, plan, out)
         if not np.isfinite(out).all():
             raise DataError("A result of the filter exceeds float64", "Give an input or a kernel of smaller numbers.")
     sign = "−" if plan.convolve else "+"

@@ -35,6 +35,7 @@ from snellen.report.pages.filter_drawing import (
 from snellen.report.pages.layout import Section, join_sections, page
 
 BUDGET = 420_000  # bytes of the values of a stage in the page
+MAPS = 16  # of a bank that are shown in full size
 OVERVIEW_SIDE, MAP_SIDE = 560, 176  # pixels of the images of a whole image, and of the maps of a bank
 TABLE_TAPS = (5, 7)  # columns and rows of a window up to which every product has its place; of others the largest
 LISTED = 12
@@ -96,7 +97,7 @@ def bank_page(
         for item in maps
     )
     height, width = strongest.result.shape[1:]
-    reduced = max(height, width) > MAP_SIDE
+    reduced = maps[0].image.shape != (height, width)
     lead = "Kernel and map of each; 0 is mid-grey, each map has its own range."
     lead += " A pixel of a map is the response of largest magnitude in its square." if reduced else ""
     body = _stage_html(part, scales[0], scales[1], place, False)
@@ -107,9 +108,10 @@ def bank_page(
     return _page(name, header, [first, second], [part], [place])
 
 
-def map_image(result: Array, scale: GreyScale) -> NDArray[np.uint8]:
-    """(H, W) map of a bank as a image (h, w) of at most MAP_SIDE pixels a side."""
-    return to_pixels(reduce_peaks(result, MAP_SIDE)[None], scale)
+def map_image(result: Array, scale: GreyScale, count: int) -> NDArray[np.uint8]:
+    """(H, W) map of one of `count` kernels as an image (h, w) of at most MAP_SIDE pixels a side, less for many maps."""
+    side = MAP_SIDE if count <= MAPS else max(MAP_SIDE // 4, round(MAP_SIDE * (MAPS / count) ** 0.5))
+    return to_pixels(reduce_peaks(result, side)[None], scale)
 
 
 def _page(
