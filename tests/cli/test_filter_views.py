@@ -138,3 +138,13 @@ def test_an_image_of_one_value_and_one_of_one_row(tmp_path: Path) -> None:
     done = run_command(["filter", str(tmp_path / "row.png"), "--statistics"])
     assert (done.code, "at least 2 × 2" in done.err) == (3, True)
     assert json.loads(run_command(["filter", "square", "--statistics", "--json"]).out)["over"] == "bands"
+
+
+def test_data_prints_the_statistics_of_images_and_not_of_rows() -> None:
+    done = run_command(["data", "digits", "--statistics", "2", "--json"])
+    found = done.lines[0]["pixel_correlation"]
+    assert [len(found[name]) for name in ("horizontal", "vertical", "permuted")] == [3, 3, 3]
+    assert found["vertical"][1]["low"] < found["vertical"][1]["value"] < found["vertical"][1]["high"]
+    done = run_command(["data", "rings", "--statistics"])
+    assert (done.code, len(done.err.strip().splitlines())) == (2, 2)
+    assert "no training images" in done.err

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
-from snellen.cli.options import CustomLearners, add_data_options, open_data
+from snellen.cli.options import STATISTICS_HELP, CustomLearners, add_data_options, int_at_least, open_data
 from snellen.data.names import FILE_COUNTS
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser("data", "Check DATA: recognised format, counts, shapes, and findings with their remedies.")
     parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
     parser.add_argument("--full", action="store_true", help="Decode every file, not only names and headers")
-    parser.add_argument(
-        "--statistics", action="store_true", help="Also print the correlation of pixels of images at distances from 0"
-    )
+    parser.add_argument("--statistics", nargs="?", type=int_at_least(1), const=0, metavar="D", help=STATISTICS_HELP)
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_data_options(parser)
@@ -37,7 +35,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     from snellen.core.serialization import to_plain
     from snellen.modalities import MODALITIES
 
-    statistics = _pixel_correlation(data) if "statistics" in args else None
+    statistics = _pixel_correlation(data, args.statistics) if "statistics" in args else None
     if "json" in args:
         terminal.print_json(
             {
@@ -88,11 +86,11 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     return 0
 
 
-def _pixel_correlation(data: Dataset[Labelled]) -> PixelCorrelation:
+def _pixel_correlation(data: Dataset[Labelled], distance: int) -> PixelCorrelation:
     from snellen.core.errors import UsageError
     from snellen.report.image_statistics import dataset_correlation
 
-    correlation = dataset_correlation(data, max_values=MAX_VALUES)
+    correlation = dataset_correlation(data, distance or None, max_values=MAX_VALUES)
     if correlation is None:
         raise UsageError(
             f"--statistics: {data.spec.name} has no training images with finite values", "Leave it out, or give images."

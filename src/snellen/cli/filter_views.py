@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snellen.cli.filter_options import KERNEL_SETTINGS, pair
-from snellen.cli.options import CustomLearners, int_at_least
+from snellen.cli.options import STATISTICS_HELP, CustomLearners, int_at_least
 from snellen.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def add_view_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of the views."""
     parser._negative_number_matcher = _NEGATIVE  # argparse takes "-5,3" for a flag
     group = parser.add_argument_group("instead of a filtered image")
-    group.add_argument("--statistics", nargs="?", type=int_at_least(1), const=0, metavar="D", help="Correlation of "
-                       "pixels at distances up to D (default: half of the shorter side, at most 32)")  # fmt: skip
+    group.add_argument("--statistics", nargs="?", type=int_at_least(1), const=0, metavar="D", help=STATISTICS_HELP)
     group.add_argument("--shift", type=pair, metavar="DX,DY", help="With --kernel: whether the map of the image moved "
                        "right and down is the moved map; the same for a fully connected layer")  # fmt: skip
     group.add_argument("--run", metavar="RUN", help="Filters of the first layer of a run beside the derivatives and "
