@@ -27,6 +27,7 @@ PAGES = {  # page -> commands whose runs it uses
     "fitting-functions.md": (),
     "filters.md": (),
     "decision-maps.md": (),
+    "learned-filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "trace.md": (),

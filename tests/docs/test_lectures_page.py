@@ -19,10 +19,10 @@ ROWS = [f"{part}{number}" for part, last in LAST.items() for number in range(FIR
 DONE = {
     *(f"A{n}" for n in range(1, 17)),
     *(f"B{n}" for n in range(1, 25)),
-    *(f"C{n}" for n in range(1, 6)),
+    *(f"C{n}" for n in range(6)),
     "C6",
     "C8",
-    *(f"C{n}" for n in (*range(9, 12), *range(13, 22))),
+    *(f"C{n}" for n in range(9, 22)),
     *(f"D{n}" for n in range(1, 10)),
     "G1",
     "H5",

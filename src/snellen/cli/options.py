@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CustomLearners = Sequence["Learner[Any, Any, Any]"]
 
 
+STATISTICS_HELP = "Correlation of pixels of images at distances up to D (default: half of the shorter side, at most 32)"
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of opening data."""
     group = parser.add_argument_group("data")

@@ -181,12 +181,16 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Grid of images. `legend`: names of what is drawn on them, each with its colour index."""
+    """Grid of images. `legend`: names of what is drawn on them, each with its colour index.
+
+    `compact`: an image with a panel takes the place of two images, not a row.
+    """
 
     title: str
     items: Sequence[AnnotatedImage]
     caption: str = ""
     legend: Sequence[tuple[str, int]] = ()
+    compact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,8 @@ def _image_grid(view: ImageGrid) -> str:
     colours = [(text, "#{:02x}{:02x}{:02x}".format(*class_colour(index))) for text, index in view.legend]
     keys = "".join(f'<li><i style="background:{colour}"></i>{escape_name(word)}</li>' for word, colour in colours)
     legend = f'<ul class="legend">{keys}</ul>' if keys else ""
-    return figure_html("images", view.title, f'{legend}<ul class="grid">{items}</ul>', view.caption)
+    kind = "grid compact" if view.compact else "grid"
+    return figure_html("images", view.title, f'{legend}<ul class="{kind}">{items}</ul>', view.caption)
 
 
 def _grid_item(item: AnnotatedImage) -> str:

@@ -22,6 +22,7 @@ from snellen.data.experience import samples_of
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose, examines_layers, leakage_findings
 from snellen.report.diagnosis_size import DiagnosisSize, diagnosis_size, trained_samples
+from snellen.report.first_layer import first_layer_views
 from snellen.report.learning_curves import HistoryRow
 from snellen.report.training_snapshots import training_models
 
@@ -148,5 +149,8 @@ def run_summary(
             *in_training,
             *views,
         ],
-        inside=learner.model_views(model, x) if len(x) else [],
+        inside=[
+            *(learner.model_views(model, x) if len(x) else []),
+            *first_layer_views(learner.task, model, x, record.spec),
+        ],
     )

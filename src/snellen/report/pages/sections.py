@@ -24,6 +24,7 @@ from snellen.report.html_text import (
     format_duration,
     format_number,
 )
+from snellen.report.image_statistics import correlation_plot, dataset_correlation
 from snellen.report.learning_curves import learning_curves
 from snellen.report.pages.layout import Section, join_sections
 from snellen.report.pages.run_summary import RunSummary
@@ -75,7 +76,7 @@ def record_sections(summary: RunSummary) -> str:
 
 
 def data_section(data: Experience) -> str:
-    """Section on the data: recognised format, splits, class counts, findings."""
+    """Section on the data: recognised format, splits, class counts, findings, correlation of neighbouring pixels."""
     recognised = (
         f"<p>{escape(data.spec.name)} was recognised as {escape(data.recognised_as)}.</p>" if data.recognised_as else ""
     )
@@ -85,7 +86,17 @@ def data_section(data: Experience) -> str:
     files = f'<p class="small">Files: {escape(counts)}.</p>' if counts else ""
     checked = '<p class="good">No findings in the data.</p>' if samples is not None else ""
     findings = findings_html(data.findings) if data.findings else checked
-    return Section(title="Data", body=recognised + files + _splits_html(data) + findings).html()
+    correlation = dataset_correlation(data)
+    plot = None
+    if correlation is not None:
+        noun = (
+            "training image as the model gets it"
+            if correlation.images == 1
+            else "training images as the model gets them"
+        )
+        plot = correlation_plot(correlation, f"{format_number(correlation.images)} {noun}")
+    statistics = "" if plot is None else plot_row_html([plot])
+    return Section(title="Data", body=recognised + files + _splits_html(data) + findings + statistics).html()
 
 
 def is_worst_view(view: View) -> TypeGuard[ImageGrid | Table]:
