@@ -107,6 +107,22 @@ def table_dataset(regress: bool) -> Dataset[Labelled]:
 
 
 @functools.cache
+def grouped_dataset() -> Dataset[Labelled]:
+    """Table of four columns with three groups that overlap a little; the class is the group."""
+    generator = torch.Generator().manual_seed(0)
+    group = torch.arange(300) % 3
+    x = 2 * torch.eye(4)[group] + 0.5 * torch.randn(300, 4, generator=generator)
+    raw = RawDataset(
+        source=ArraySource(x, "row"),
+        inputs={"x": Input(modality="vector", shape=(4,))},
+        target=Classes(names=("a", "b", "c")),
+        truth=group,
+        recognised_as="three groups",
+    )
+    return assemble(raw, "groups", 0, None)
+
+
+@functools.cache
 def sequence_dataset(regress: bool) -> Dataset[Labelled]:
     """Straight lines of 12 steps in noise; the class is rising or falling, the number the slope."""
     generator = torch.Generator().manual_seed(0)
@@ -257,6 +273,8 @@ def data_for(learner: Learner[Any, Any, Any]) -> Experience:
         return with_both_targets(*(_data_for(learner, regress) for regress in (False, True)))
     if learner.task.name == "generate":  # the columns of the table are independent, as the baseline says
         return image_dataset(False, 16)
+    if learner.task.name == "cluster":
+        return grouped_dataset()
     return _data_for(learner, learner.task.name == "regress")
 
 

@@ -19,6 +19,8 @@ PAGES = {  # page -> commands whose runs it uses
     "control.md": (),
     "fitting-functions.md": (),
     "filters.md": (),
+    "decision-maps.md": (),
+    "learned-filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
     "trace.md": (),
@@ -30,6 +32,7 @@ ELSEWHERE = (
     "houses",
     "study digits",
     "study rosenbrock",
+    "study rings",
     "--epochs 20000",
 )  # other data; long; tested elsewhere
 

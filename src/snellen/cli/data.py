@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
-from snellen.cli.options import CustomLearners, add_data_options, open_data
+from snellen.cli.options import STATISTICS_HELP, CustomLearners, add_data_options, int_at_least, open_data
 from snellen.data.names import FILE_COUNTS
+
+if TYPE_CHECKING:
+    from snellen.data.dataset import Dataset, Labelled
+    from snellen.metrics.pixel_correlation import PixelCorrelation
 
 MAX_SHOWN = 8  # places printed per finding; --json prints all
 MAX_CLASSES = 1000  # classes or targets in a table for other programs
+MAX_VALUES = 4_000_000  # of images whose correlation is computed
 MAX_LISTED, ENDS = 40, 5  # classes in a table to be read; of more, the largest and the smallest
 
 
@@ -18,6 +24,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser = make_parser("data", "Check DATA: recognised format, counts, shapes, and findings with their remedies.")
     parser.add_argument("data", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)")
     parser.add_argument("--full", action="store_true", help="Decode every file, not only names and headers")
+    parser.add_argument("--statistics", nargs="?", type=int_at_least(1), const=0, metavar="D", help=STATISTICS_HELP)
     parser.add_argument("--format", choices=terminal.FORMATS, default="text", help="Table format (default text)")
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_data_options(parser)
@@ -28,6 +35,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     from snellen.core.serialization import to_plain
     from snellen.modalities import MODALITIES
 
+    statistics = _pixel_correlation(data, args.statistics) if "statistics" in args else None
     if "json" in args:
         terminal.print_json(
             {
@@ -35,6 +43,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
                 "spec": to_plain(data.spec),
                 "files": dict(data.files),
                 "findings": [to_plain(finding) for finding in data.findings],
+                **({} if statistics is None else {"pixel_correlation": to_plain(statistics)}),
             }
         )
         return 0
@@ -59,6 +68,12 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         limit = MAX_LISTED if args.format == "text" else MAX_CLASSES
         more = f" and {len(names) - limit:,} more (all with --json)" if len(names) > limit else ""
         terminal.print_text(f"\ntargets: {', '.join(names[:limit])}{more}")
+    if statistics is not None:
+        from snellen.report.image_statistics import correlation_table
+
+        correlation = correlation_table(statistics, f"{statistics.images:,} training images")
+        coefficients = terminal.table(list(correlation.columns), correlation.rows, args.format)
+        terminal.print_text(f"\n{coefficients}\n{correlation.caption}")
     for finding in data.findings:
         terminal.print_text(f"\n{finding.severity}: {finding.message}")
         if places := finding.unmentioned(MAX_SHOWN):
@@ -69,6 +84,18 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     if not data.findings:
         terminal.print_text("\nNo findings.")
     return 0
+
+
+def _pixel_correlation(data: Dataset[Labelled], distance: int) -> PixelCorrelation:
+    from snellen.core.errors import UsageError
+    from snellen.report.image_statistics import dataset_correlation
+
+    correlation = dataset_correlation(data, distance or None, max_values=MAX_VALUES)
+    if correlation is None:
+        raise UsageError(
+            f"--statistics: {data.spec.name} has no training images with finite values", "Leave it out, or give images."
+        )
+    return correlation
 
 
 def _class_table(rows: list[list[str | int]], count_column: str, format: str) -> str:

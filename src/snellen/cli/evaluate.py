@@ -53,7 +53,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         )
         return 0
     over = metrics[trained.headline].over or "samples"
-    rows = [[name, str(metric)] for name, metric in metrics.items()]
+    rows = [[name, metric.text(over)] for name, metric in metrics.items()]
     print(terminal.table(["metric", f"{args.split}, ± 95 % over {over}"], rows, args.format))
     return 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.cli.filter_options import KERNEL_SETTINGS, add_kernel_settings, pair, whole
+from snellen.cli.filter_views import add_view_flags, chosen_view
 from snellen.cli.main import make_parser
 from snellen.core.errors import UsageError
 from snellen.filters.names import BANK_NAMES, BORDER_NAMES, EXAMPLE_NAMES, KERNEL_NAMES, POOLING_NAMES
@@ -15,7 +16,8 @@ from snellen.filters.names import BANK_NAMES, BORDER_NAMES, EXAMPLE_NAMES, KERNE
 
 def run(arguments: Sequence[str], custom: Any) -> int:
     args = _parser().parse_args(list(arguments))
-
+    if view := chosen_view(args):
+        return view(args, custom)
     from snellen.cli import filter_output
     from snellen.cli.filter_input import check_input, choose_kernel, read_input
     from snellen.filters.examples import EXAMPLES
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
                         ".npz (exact numbers); may be repeated")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_kernel_settings(parser)
+    add_view_flags(parser)
     lists = {
         "examples": EXAMPLE_NAMES,
         "kernels": KERNEL_NAMES,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CustomLearners = Sequence["Learner[Any, Any, Any]"]
 
 
+STATISTICS_HELP = "Correlation of pixels of images at distances up to D (default: half of the shorter side, at most 32)"
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of opening data."""
     group = parser.add_argument_group("data")
@@ -28,7 +31,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--target",
         metavar="COLUMN[,COLUMN]",
         help="Target: columns of a table, arrays, kind of annotation, such as instances or depth, or for recordings a "
-        "file-name pattern such as '{word}_*'; none: images of a folder without classes (default: chosen by the data "
+        "file-name pattern such as '{word}_*'; none: no target, for tasks without one (default: chosen by the data "
         "format)",
     )
     group.add_argument(

@@ -172,7 +172,7 @@ def print_result(trained: object, *, as_json: bool) -> None:
         return
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
     over = metrics[trained.headline].over or "samples"
-    print(terminal.table(["metric", f"test, ± 95 % over {over}"], [[name, str(metrics[name])] for name in order]))
+    print(terminal.table(["metric", f"test, ± 95 % over {over}"], [[name, metrics[name].text(over)] for name in order]))
     report = trained.folder / "report.html"
     terminal.print_text(f"\nrun:    {trained.folder}")
     if report.exists():

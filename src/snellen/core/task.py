@@ -110,6 +110,11 @@ def no_training_views(models: Iterable[TrainingModel], data: Any, spec: Spec) ->
     return []
 
 
+def no_input_maps(model: Any, data: Any, spec: Spec, split: str) -> list[View]:
+    """The model is not drawn over its inputs."""
+    return []
+
+
 def sample_count(predictions: Predictions, spec: Spec) -> int:
     """Number of samples."""
     return len(predictions["ids"])
@@ -171,6 +176,8 @@ class Task(Generic[X_contra, P_contra]):
         model_views: views of the report that need the model itself, such as samples that it draws.
         training_views: views of how a model changes in training: of its snapshots in the order of their epochs, and of
             the selected model; only where `Spec.has_training_views`. Each model is valid until the next one is taken.
+        input_maps: views of the model over the range of its one or two inputs, with the training samples and those of a
+            split ("val" or "test"); the first is the map itself, which a study shows of each cell.
     """
 
     name: str
@@ -196,3 +203,4 @@ class Task(Generic[X_contra, P_contra]):
     sample: Callable[[P_contra, int, torch.Generator], Tensor] | None = None
     model_views: Callable[[P_contra, X_contra, Spec], list[View]] = no_model_views
     training_views: Callable[[Iterable[TrainingModel], X_contra, Spec], list[View]] = no_training_views
+    input_maps: Callable[[P_contra, X_contra, Spec, str], list[View]] = no_input_maps

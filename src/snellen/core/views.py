@@ -33,6 +33,11 @@ class Metric:
     reason: str = ""
     ratio_scale: bool = True
 
+    def text(self, over: str) -> str:
+        """The value and its interval; also over what it is, where this is not `over`, which the table names."""
+        differs = self.low is not None and self.low != self.high and self.over not in ("", over)
+        return f"{self} over {self.over}" if differs else str(self)
+
     def __str__(self) -> str:
         if self.value is None:
             return f"undefined: {self.reason}"
@@ -69,7 +74,10 @@ def _digits(value: float, half: float | None = None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Series of a plot: a line or points. `low` and `high` bound a band or error bars."""
+    """Series of a plot: a line or points. `low` and `high` bound a band or error bars.
+
+    `style` differs from that of the plot if it is not ""; `colour_index` None: the position of the series.
+    """
 
     name: str
     x: Sequence[float]
@@ -77,6 +85,8 @@ class Series:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     labels: Sequence[str] = ()
+    style: str = ""
+    colour_index: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +125,10 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes."""
+    """Matrix of counts, such as a confusion matrix: rows are true classes, columns predicted classes.
+
+    `has_errors`: whether counts off the diagonal are errors, which have a colour of their own.
+    """
 
     title: str
     rows: Sequence[str]
@@ -124,6 +137,7 @@ class Matrix:
     x: str = ""
     y: str = ""
     caption: str = ""
+    has_errors: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,12 +181,16 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Grid of images. `legend`: names of what is drawn on them, each with its colour index."""
+    """Grid of images. `legend`: names of what is drawn on them, each with its colour index.
+
+    `compact`: an image with a panel takes the place of two images, not a row.
+    """
 
     title: str
     items: Sequence[AnnotatedImage]
     caption: str = ""
     legend: Sequence[tuple[str, int]] = ()
+    compact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +217,70 @@ class Board:
     caption: str = ""
 
 
-View = Text | Table | Plot | Matrix | ImageGrid | Board
+@dataclass(frozen=True, kw_only=True)
+class MapPoints:
+    """Samples of one split on a decision map.
+
+    Args:
+        x, y: coordinates.
+        classes: true class of each, which selects colour and marker; empty on a surface.
+        values: true number of each, which selects the colour on a surface; else empty.
+        wrong: whether each is misclassified.
+        filled: whether markers are filled; outlines tell a second split from the first.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    classes: Sequence[int] = ()
+    values: Sequence[float] = ()
+    wrong: Sequence[bool] = ()
+    filled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapLines:
+    """Lines of one kind on a decision map. `kind`: "boundary", "unit" (of a network) or "distance" (perpendiculars)."""
+
+    name: str
+    kind: str
+    paths: Sequence[Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionMap:
+    """Map of a model over its two inputs: its classes, or its fitted surface.
+
+    Args:
+        x, y: labels of the axes. x_range, y_range: their ends.
+        classes: names of the classes; empty for a surface.
+        values: (H, W), the first row at the lower end of y: the predicted class, -1 for none, or the number.
+        strength: (H, W) 0 … 1, of the colours of classes; None: equal.
+        levels: ascending values of a surface between which the colours change evenly, from its minimum to its maximum.
+        value_name: label of the colour bar of a surface.
+        equal: whether both axes have one scale, so that right angles look right.
+        log_x, log_y: logarithmic axes, also of the grid.
+    """
+
+    title: str
+    x: str
+    y: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    values: Tensor
+    classes: Sequence[str] = ()
+    strength: Tensor | None = None
+    levels: Sequence[float] = ()
+    value_name: str = ""
+    points: Sequence[MapPoints] = ()
+    lines: Sequence[MapLines] = ()
+    equal: bool = False
+    log_x: bool = False
+    log_y: bool = False
+    caption: str = ""
+
+
+View = Text | Table | Plot | Matrix | ImageGrid | Board | DecisionMap
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,16 @@ class Labelled(NamedTuple):
     ids: Tensor
 
 
+class Withheld(NamedTuple):
+    """The target that a task without a target leaves aside: no model is trained on it, predictions may be compared.
+
+    truth: see `RawDataset`, by the id of the sample.
+    """
+
+    target: Target
+    truth: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
     """A dataset as a format reads it, before splits are made and contents are checked.
@@ -91,6 +101,7 @@ class Dataset(Generic[S_co]):
         preprocessing: preprocessing of the inputs for the model.
         cache: where decoded inputs are cached: "auto", "ram", "off", or the maximum bytes of disk, such as "20G".
         value_range: range of values set by the user (`--range`); None: the robust range of the training split.
+        withheld: the target that the data had before `without_target`; None: it had none with one row per sample.
     """
 
     spec: Spec
@@ -106,6 +117,7 @@ class Dataset(Generic[S_co]):
     skipped: tuple[Skipped, ...] = ()
     cache: str = "auto"
     annotations: Annotations | None = None
+    withheld: Withheld | None = None
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in self.splits.values())
@@ -243,11 +255,27 @@ class Samples:
 
 
 def without_target(data: Dataset[Labelled]) -> Dataset[Labelled]:
-    """The same samples without their targets, for tasks that have none."""
+    """The same samples without their targets, for tasks that have none; those in `truth` are withheld."""
     if data.spec.target is None and data.annotations is None:
         return data
+    target = data.spec.target
+    withheld = None if target is None or data.annotations is not None else Withheld(target, data.truth)
     truth = torch.zeros(len(data.source), 0)
-    return replace(data, spec=replace(data.spec, target=None), truth=truth, annotations=None)
+    return replace(data, spec=replace(data.spec, target=None), truth=truth, annotations=None, withheld=withheld)
+
+
+def withheld_classes(data: Dataset[Labelled]) -> tuple[tuple[str, ...], Tensor] | None:
+    """Names of the classes that were withheld from a task, and the class of each sample by its id, (N,) int64.
+
+    Of several targets the first of classes; None where there is no such target.
+    """
+    if data.withheld is None:
+        return None
+    target, truth = data.withheld
+    classes = strata(target, truth)
+    parts = target.parts.values() if isinstance(target, Several) else (target,)
+    names = next((part.names for part in parts if isinstance(part, Classes)), None)
+    return None if classes is None or names is None else (names, classes)
 
 
 def class_counts(target: Target | None, truth: Tensor) -> tuple[int, ...]:

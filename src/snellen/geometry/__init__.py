@@ -1,1 +1,1 @@
-"""Geometry without learning: the ray caster of solid shapes."""
+"""Geometry without learning: hyperplanes, linear regions, contour lines, the ray caster of solid shapes."""

@@ -67,6 +67,7 @@ class Modality:
         draw_map: values at every place of a sample, (C, *places), to an image (C, H, W); None: they are not drawn.
         map_layout: what such an image shows, for the user; "" for an image itself.
         has_value_range: whether all values have one range, from black to white.
+        axis_names: names of the numbers of a sample, each of which can be the axis of a plot; empty where they cannot.
     """
 
     noun: str
@@ -86,6 +87,7 @@ class Modality:
     draw_map: Callable[[Tensor], Tensor] | None = None
     map_layout: str = ""
     has_value_range: bool = False
+    axis_names: Callable[[Input], tuple[str, ...]] = lambda spec_input: ()
 
 
 def batches_of_one_shape(chunks: Iterable[list[Sample]]) -> Iterator[NamedBatch]:

@@ -18,13 +18,20 @@ MAX_COLUMNS = 8  # of a table whose values are shown
 
 
 def samples_view(
-    data: Dataset[Labelled], ids: Sequence[int], remarks: Sequence[str], title: str, caption: str
+    data: Dataset[Labelled],
+    ids: Sequence[int],
+    remarks: Sequence[str],
+    title: str,
+    caption: str,
+    remark_column: str = "error",
+    good: bool | None = False,
 ) -> ImageGrid | Table:
     """Samples, each with its name and a remark: as images, or as rows with the values of their columns.
 
     Args:
         ids: of the samples, in their order.
-        remarks: one for each.
+        remarks: one for each. remark_column: their heading in a table.
+        good: whether the predictions are right, which selects the frame of images; None: neither.
     """
     names = [data.name(i) for i in ids]
     modality = modality_of(data.spec)
@@ -35,7 +42,7 @@ def samples_view(
             x = modality.draw(sample, data.spec.input)
             low, high = data.value_range or ((0.0, 255.0) if x.dtype == torch.uint8 else robust_range(x.double()))
             below = f"{remark}\n{name}{modality.label(sample, data.spec.input)}"
-            items.append(AnnotatedImage(values=x, low=low, high=high, caption=below, good=False))
+            items.append(AnnotatedImage(values=x, low=low, high=high, caption=below, good=good))
         return ImageGrid(title=title, items=items, caption=f"{caption} {modality.drawing_note}".rstrip())
     columns = data.spec.input.columns if data.spec.input.axes == ("feature",) else ()
     shown = columns[:MAX_COLUMNS]
@@ -44,7 +51,7 @@ def samples_view(
     rows: list[list[Cell]] = [
         [name, remark, *row_cells(data, i, shown)] for i, name, remark in zip(ids, names, remarks, strict=True)
     ]
-    return Table(title=title, columns=["sample", "error", *(c.name for c in shown)], rows=rows, caption=caption)
+    return Table(title=title, columns=["sample", remark_column, *(c.name for c in shown)], rows=rows, caption=caption)
 
 
 def row_cells(data: Dataset[Labelled], id: int, columns: Sequence[Column]) -> list[Cell]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from snellen.core.errors import DataError
-from snellen.core.spec import Preprocessing, Spec
+from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
 from snellen.data.formats.table_text import SUFFIXES
 from snellen.modalities.arrays import read_arrays
@@ -137,6 +137,15 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
     }
 
 
+def axis_names(spec_input: Input) -> tuple[str, ...]:
+    """The names of the columns; none where a column has categories."""
+    if any(column.categories is not None for column in spec_input.columns):
+        return ()
+    return tuple(column.name for column in spec_input.columns) or tuple(
+        f"x{k}" for k in range(spec_input.shape[0] or 0)
+    )
+
+
 VECTOR = Modality(
     noun="rows",
     read_files=read_files,
@@ -147,6 +156,7 @@ VECTOR = Modality(
     describe=describe,
     describe_size=sides,
     sample_shape=shape_of_data,
+    axis_names=axis_names,
     sample_writers={".csv": write_csv, ".npz": write_npz},
     upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},  # a table needs forty times the memory of its text
 )

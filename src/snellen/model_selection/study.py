@@ -33,6 +33,7 @@ from snellen.model_selection.cross_validation import cross_validate, mean_with_i
 from snellen.model_selection.importance import importance
 from snellen.model_selection.runner_up import runner_up_sentence
 from snellen.model_selection.search_space import StudyCell, grid_cells, parse_axes
+from snellen.model_selection.study_maps import cell_maps
 from snellen.model_selection.study_plan import (
     StudyPlan,
     best_cell,
@@ -339,5 +340,5 @@ def _study_result(plan: StudyPlan, state: Mapping[str, Any], cells: Sequence[Stu
         is_search=plan.is_search,
         overrun=overrun,
     )
-    write_study(study)
+    write_study(study, *cell_maps(rows, plan.data))
     return study

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from snellen.core import file_io
-from snellen.core.views import Metric, Plot, Series, Table
+from snellen.core.views import Metric, Plot, Series, Table, View
 from snellen.metrics.effects import Effect
 from snellen.metrics.intervals import LEVEL
 from snellen.model_selection.search_space import StudyCell, setting_text
@@ -288,8 +288,12 @@ def format_tables(study: Study, form: str) -> str:
     return "\n\n".join(tables)
 
 
-def write_study(study: Study) -> None:
-    """Write `study.csv`, `study.md`, `study.tex` and `report.html` into the study's folder."""
+def write_study(study: Study, maps: Sequence[View] = (), maps_note: str = "") -> None:
+    """Write `study.csv`, `study.md`, `study.tex` and `report.html` into the study's folder.
+
+    Args:
+        maps: of the cells over one or two inputs. maps_note: which trainings they show.
+    """
     file_io.write_text(study.folder / FILES["csv"], table(*numeric_table(study), "csv") + "\n")
     file_io.write_text(study.folder / FILES["markdown"], f"{format_tables(study, 'markdown')}\n\n{caption(study)}\n")
     file_io.write_text(study.folder / FILES["latex"], format_tables(study, "latex") + "\n")
@@ -305,6 +309,8 @@ def write_study(study: Study) -> None:
         caption(study),
         tables,
         [plot for name in study.names if (plot := setting_plot(study, name)) is not None],
+        maps,
+        maps_note,
     )
     file_io.write_text(study.folder / "report.html", page)
 

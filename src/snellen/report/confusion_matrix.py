@@ -18,6 +18,7 @@ def confusion_matrix_html(view: Matrix) -> str:
         cells = []
         for column, value in enumerate(values):
             is_correct = row == column if view.rows == view.columns else label == view.columns[column]
+            is_correct = is_correct or not view.has_errors
             # The exponent keeps a few errors in a thousand visible.
             tint = f"--t:{100 * (max(value, 0) / total) ** 0.4:.0f}%"
             tooltip = escape(f"{label} → {view.columns[column]}: {format_number(value)}")
@@ -35,4 +36,4 @@ def confusion_matrix_html(view: Matrix) -> str:
         f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return f'{axes}<div class="wide">{table}</div>'
+    return f'{axes}<div class="wide" tabindex="0">{table}</div>'

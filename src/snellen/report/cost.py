@@ -68,7 +68,8 @@ def model_cost(
         times.append(time.perf_counter() - started)
     weights = sum(p.numel() for p in model.parameters())
     if not weights:
-        weights = sum(b.numel() for name, b in model.named_buffers() if "standardize" not in name)
+        excluded = ("standardize", "measuring")  # `measuring` holds what the report needs and a prediction does not
+        weights = sum(b.numel() for name, b in model.named_buffers() if not any(part in name for part in excluded))
     return {
         "parameters": weights,
         "multiply_adds": counted.count // 2 + sum(getattr(m, "comparisons", 0) for m in model.modules()),

@@ -32,6 +32,11 @@ TITLES = {  # scalar -> title, axis label, caption
     ),
     "length": ("Length of the training episodes", "steps", "Running mean over 1/50 of the episodes."),
     "epsilon": ("Exploration", "probability of a random action", ""),
+    "inertia": (
+        "Inertia",
+        "sum of squared distances to the nearest centre",
+        "One restart after another; within a restart no iteration raises it.",
+    ),
     "change": ("Change of the values", "largest change in a sweep", ""),
 }
 

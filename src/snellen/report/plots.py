@@ -46,7 +46,7 @@ _STYLE: dict[str, Any] = {
 
 def plot_svg(plot: Plot) -> str:
     """A plot as one `<svg>` element without generated ids, external references or fixed colours."""
-    matplotlib = _import_matplotlib()
+    matplotlib = import_matplotlib()
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -59,7 +59,7 @@ def plot_svg(plot: Plot) -> str:
         axes.grid(visible=True)
         axes.set_axisbelow(True)
         for k, line in enumerate(plot.series):
-            _draw_series(axes, plot, line, palette.series_colour(k))
+            _draw_series(axes, plot, line, palette.series_colour(k if line.colour_index is None else line.colour_index))
         _draw_axes(axes, plot)
         if any(line.labels for line in plot.series):
             for _ in range(2):  # labels at the right edge make the axes smaller: place all again in these
@@ -73,7 +73,7 @@ def plot_svg(plot: Plot) -> str:
     return _inline_svg(buffer.getvalue(), plot.title)
 
 
-def _import_matplotlib() -> Any:
+def import_matplotlib() -> Any:
     """Import matplotlib without the `matplotlibrc` of the current folder.
 
     It would be read on import, first of all places: it can start programs (`text.usetex`), and a pipe blocks.
@@ -93,9 +93,10 @@ def _draw_series(axes: Any, plot: Plot, line: Series, colour: str) -> None:
     x, y = [float(v) for v in line.x], _with_nan(line.y)
     band = bool(line.low) and bool(line.high)
     low, high = _with_nan(line.low), _with_nan(line.high)
-    if plot.style == "bars":
+    style = line.style or plot.style
+    if style == "bars":
         axes.bar(x, y, color=colour, width=0.8, linewidth=0)
-    elif plot.style == "points":
+    elif style == "points":
         if band:
             below = [max(0.0, v - lo) for v, lo in zip(y, low, strict=True)]
             above = [max(0.0, hi - v) for v, hi in zip(y, high, strict=True)]

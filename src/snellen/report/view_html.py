@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snellen.core.views import AnnotatedImage, Board, Cell, ImageGrid, Matrix, Plot, Table, Text, View
+from snellen.core.views import AnnotatedImage, Board, Cell, DecisionMap, ImageGrid, Matrix, Plot, Table, Text, View
 from snellen.report import palette
 from snellen.report.board import board_svg
 from snellen.report.confusion_matrix import confusion_matrix_html
+from snellen.report.decision_map import decision_map_html
 from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number
 from snellen.report.overlay import class_colour, draw_marks
 from snellen.report.plots import plot_svg
@@ -43,6 +44,8 @@ def html(view: View) -> str:
         return figure_html("table", view.title, confusion_matrix_html(view), view.caption)
     if isinstance(view, Board):
         return figure_html("plot board", view.title, board_svg(view), view.caption)
+    if isinstance(view, DecisionMap):
+        return figure_html("plot map", view.title, decision_map_html(view), view.caption)
     return _image_grid(view)
 
 
@@ -87,11 +90,16 @@ def _plot(view: Plot) -> str:
     legend = ""
     if len(view.series) > 1:
         keys = "".join(
-            f'<li><i style="background:{palette.CSS[palette.series_colour(k)]}"></i>{escape_name(line.name)}</li>'
+            f'<li><i style="background:{palette.CSS[_series_colour(view, k)]}"></i>{escape_name(line.name)}</li>'
             for k, line in enumerate(view.series)
         )
         legend = f'<ul class="legend">{keys}</ul>'
     return figure_html("plot", view.title, plot_svg(view) + legend, view.caption)
+
+
+def _series_colour(view: Plot, k: int) -> str:
+    index = view.series[k].colour_index
+    return palette.series_colour(k if index is None else index)
 
 
 def _image_grid(view: ImageGrid) -> str:
@@ -99,7 +107,8 @@ def _image_grid(view: ImageGrid) -> str:
     colours = [(text, "#{:02x}{:02x}{:02x}".format(*class_colour(index))) for text, index in view.legend]
     keys = "".join(f'<li><i style="background:{colour}"></i>{escape_name(word)}</li>' for word, colour in colours)
     legend = f'<ul class="legend">{keys}</ul>' if keys else ""
-    return figure_html("images", view.title, f'{legend}<ul class="grid">{items}</ul>', view.caption)
+    kind = "grid compact" if view.compact else "grid"
+    return figure_html("images", view.title, f'{legend}<ul class="{kind}">{items}</ul>', view.caption)
 
 
 def _grid_item(item: AnnotatedImage) -> str:

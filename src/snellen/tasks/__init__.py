@@ -12,6 +12,7 @@ from snellen.core.learner import Learner
 from snellen.core.task import Task
 from snellen.tasks import (
     classify,
+    cluster,
     control,
     dense_regress,
     detect,
@@ -38,6 +39,7 @@ TASKS: dict[str, Task[Any, Any]] = {
         detect.TASK,
         control.TASK,
         generate.TASK,  # after the others: it fits all data, and is the default of data without a target
+        cluster.TASK,
     )
 }
 
@@ -54,6 +56,7 @@ LEARNERS: dict[str, dict[str, Learner[Any, Any, Any]]] = {
     "detect": detect.LEARNERS,
     "control": control.LEARNERS,
     "generate": generate.LEARNERS,
+    "cluster": cluster.LEARNERS,
 }
 
 
@@ -84,4 +87,5 @@ FROM_MODULE: dict[str, Callable[[nn.Module], Learner[Any, Any, Any]]] = {
     "detect": reject_module,
     "control": control.from_module,
     "generate": rejects("a generator", "`sample` and `log_density`, and a `fit`"),
+    "cluster": rejects("a clustering", "`assign` and the other methods of the task, and a `fit`"),
 }

@@ -21,7 +21,7 @@ from snellen.core.task import TrainingModel
 from snellen.core.views import ImageGrid, Plot
 from snellen.report.html_text import escape_name
 from snellen.report.training_snapshots import selected_epoch
-from snellen.tasks.regress.image_surface import enlarged, model_views, total_variation, training_views
+from snellen.tasks.regress.image_surface import enlarged, fitted_image, total_variation, training_views
 
 SETTINGS = {"hidden": (8,), "batch_size": 64, "lr": 0.01}
 
@@ -132,7 +132,7 @@ def test_damaged_snapshots_are_refused(tmp_path: Path) -> None:
 
 def test_views_show_the_image_the_fit_and_the_error(run: TrainedRun) -> None:
     """The panels are the predictions for a table of all positions, and their distances to the truth."""
-    (view,) = model_views(run.model, run.data, run.spec)
+    (view,) = fitted_image(run.model, run.data, run.spec)
     assert isinstance(view, ImageGrid)
     (original,) = view.items
     fitted, error = original.panels

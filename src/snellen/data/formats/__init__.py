@@ -17,6 +17,7 @@ from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
+NO_TARGET = ("none",)  # as the target: the samples have none
 FUTURE = "future"  # as the target: the next steps of the input
 SURFACE = "surface"  # as the target: the colour at a position of one image
 _TARGETS = {"forecast": (FUTURE,)}

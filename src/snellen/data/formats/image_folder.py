@@ -24,7 +24,7 @@ from snellen.data.dataset import RawDataset
 from snellen.data.decode.header import SUFFIXES
 from snellen.data.decode.image_files import open_pages
 from snellen.data.file_index import File, Listing, links_outside, walk
-from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats import NO_TARGET, Format, OpenOptions
 from snellen.data.formats.class_folder_checks import (
     check_no_annotations,
     check_no_masks,
@@ -43,7 +43,6 @@ from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
-NO_TARGET = ("none",)  # of --target
 _MAX_ENTRIES = 20_000  # entries that `recognises` reads at most
 
 

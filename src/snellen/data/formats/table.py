@@ -15,7 +15,7 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Classes, Column, Input, Several
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
-from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats import NO_TARGET, Format, OpenOptions
 from snellen.data.formats.array_layout import plural
 from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.image_lists import lists_images_of
@@ -34,7 +34,7 @@ from snellen.data.formats.table_columns import (
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
 from snellen.data.formats.table_sequences import as_sequences, sequence_columns
-from snellen.data.formats.table_targets import choose_target, read_target
+from snellen.data.formats.table_targets import TargetColumns, choose_target, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_sample_name, read_table
 from snellen.data.source import ArraySource
 
@@ -93,7 +93,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     reserved += [name for name in sequence_columns(table, options) if name not in reserved]
     image_names = image_column(root, table, [name for name in table.names if name not in reserved])
     image_names = ImageColumn(FILE_NAME) if image_names is None and is_one_hot else image_names
-    target_columns = None
+    has_target = options.target != NO_TARGET or NO_TARGET[0] in table.names
+    target_columns = None if has_target else TargetColumns((), (), "by --target")
     if image_names is not None and not options.target:
         check_no_boxes(table, image_names.name)
         table, target_columns = with_class_column(table, image_names.name, reserved, is_one_hot)
@@ -103,13 +104,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     rest = [name for name in table.names if name not in target_columns.names and name not in reserved]
     if options.inputs:
         rest = requested_inputs(table, options.inputs, rest)
-    if not rest or not target_columns.names:
+    if not rest or (has_target and not target_columns.names):
         raise DataError(
             f"{table.where} has no column besides {', '.join(map(repr, (*target_columns.names, *reserved)))}",
             "Add at least one input and one target column.",
         )
     problems = TableProblems(table)
-    target = read_target(table, target_columns, problems)
+    target = read_target(table, target_columns, problems) if has_target else None
     if image_names is not None and image_names.name in rest:
         problems.finish()
         if options.inputs and len(rest) > 1:
@@ -129,18 +130,20 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.sequence_id is not None:
         constant = [*target_columns.names, *(name for name in (split, options.group) if name in reserved)]
         inputs = as_sequences(table, inputs, [name for name in constant if name is not None], options)
-    assert target is not None  # a missing target is a problem, and problems have raised
-    truth, rows = target[1], inputs.rows
+    assert (target is not None) is has_target  # a missing target is a problem, and problems have raised
+    truth, rows = None if target is None else target[1], inputs.rows
     if rows is not None:  # each page of an image is a sample of the same row
         truth, split_indices, groups = (
-            truth[torch.from_numpy(rows)],
+            None if truth is None else truth[torch.from_numpy(rows)],
             *(None if x is None else x[rows] for x in (split_indices, groups)),
         )
         groups = inputs.groups if groups is None else groups
-    summary = (
-        f"a table of {len(table):,} rows: {inputs.description}; target {', '.join(map(repr, target_columns.names))} "
-        f"({target_columns.reason}) as {target[2]}"
-    )
+    summary = f"a table of {len(table):,} rows: {inputs.description}; "
+    if target is None:
+        summary += "no target, by --target none"
+    else:
+        names = ", ".join(map(repr, target_columns.names))
+        summary += f"target {names} ({target_columns.reason}) as {target[2]}"
     others = [name for name in rest if image_names is None or name != image_names.name]
     if not options.target and others:
         summary += f"; another with --target {shlex.quote(others[-1])}"
@@ -149,14 +152,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
     used = [*target_columns.names, *(column.name for one in inputs.inputs.values() for column in one.columns)]
-    parts = (
-        tuple(target[0].parts.values()) if isinstance(target[0], Several) else (target[0],) * len(target_columns.names)
-    )
+    kind = None if target is None else target[0]
+    parts = tuple(kind.parts.values()) if isinstance(kind, Several) else (kind,) * len(target_columns.names)
     classes = [name for name, part in zip(target_columns.names, parts, strict=True) if isinstance(part, Classes)]
     return RawDataset(
         source=inputs.source,
         inputs=inputs.inputs,
-        target=target[0],
+        target=kind,
         truth=truth,
         given_splits=split_indices,
         groups=groups,

@@ -22,6 +22,7 @@ from snellen.data.experience import samples_of
 from snellen.report import reference_metrics
 from snellen.report.diagnosis import Evidence, diagnose, examines_layers, leakage_findings
 from snellen.report.diagnosis_size import DiagnosisSize, diagnosis_size, trained_samples
+from snellen.report.first_layer import first_layer_views
 from snellen.report.learning_curves import HistoryRow
 from snellen.report.training_snapshots import training_models
 
@@ -142,6 +143,14 @@ def run_summary(
         history=history,
         findings=leakage_findings(data) if is_baseline else diagnose(evidence, baseline),
         diagnosed=size,
-        views=[*learner.task.model_views(model, data, record.spec), *in_training, *views],
-        inside=learner.model_views(model, x) if len(x) else [],
+        views=[
+            *learner.task.input_maps(model, data, record.spec, split),
+            *learner.task.model_views(model, data, record.spec),
+            *in_training,
+            *views,
+        ],
+        inside=[
+            *(learner.model_views(model, x) if len(x) else []),
+            *first_layer_views(learner.task, model, x, record.spec),
+        ],
     )

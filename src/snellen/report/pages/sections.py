@@ -24,6 +24,7 @@ from snellen.report.html_text import (
     format_duration,
     format_number,
 )
+from snellen.report.image_statistics import correlation_plot, dataset_correlation
 from snellen.report.learning_curves import learning_curves
 from snellen.report.pages.layout import Section, join_sections
 from snellen.report.pages.run_summary import RunSummary
@@ -75,7 +76,7 @@ def record_sections(summary: RunSummary) -> str:
 
 
 def data_section(data: Experience) -> str:
-    """Section on the data: recognised format, splits, class counts, findings."""
+    """Section on the data: recognised format, splits, class counts, findings, correlation of neighbouring pixels."""
     recognised = (
         f"<p>{escape(data.spec.name)} was recognised as {escape(data.recognised_as)}.</p>" if data.recognised_as else ""
     )
@@ -85,7 +86,17 @@ def data_section(data: Experience) -> str:
     files = f'<p class="small">Files: {escape(counts)}.</p>' if counts else ""
     checked = '<p class="good">No findings in the data.</p>' if samples is not None else ""
     findings = findings_html(data.findings) if data.findings else checked
-    return Section(title="Data", body=recognised + files + _splits_html(data) + findings).html()
+    correlation = dataset_correlation(data)
+    plot = None
+    if correlation is not None:
+        noun = (
+            "training image as the model gets it"
+            if correlation.images == 1
+            else "training images as the model gets them"
+        )
+        plot = correlation_plot(correlation, f"{format_number(correlation.images)} {noun}")
+    statistics = "" if plot is None else plot_row_html([plot])
+    return Section(title="Data", body=recognised + files + _splits_html(data) + findings + statistics).html()
 
 
 def is_worst_view(view: View) -> TypeGuard[ImageGrid | Table]:
@@ -206,11 +217,11 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
     splits = [s for s in SPLITS if s in metrics]
     names = list(dict.fromkeys(key for s in splits for key in metrics[s]))
     by_split = [metrics[s] for s in splits] + ([baseline] if baseline else [])
-    rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key)) for named in by_split)] for key in names]
     columns = ["metric", *(SPLIT_WORDS[s] for s in splits)]
     if baseline:
         columns.append(f"baseline, {SPLIT_WORDS[split]}")
     over = next((metric.over for named in by_split for metric in named.values() if metric.over), "samples")
+    rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key), over) for named in by_split)] for key in names]
     caption = (
         f"± is half the width of the 95 % confidence interval over {over}. Values without an interval have none "
         "computed."
@@ -218,8 +229,8 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
-def _metric_text(metric: Metric | None) -> str | None:
-    return None if metric is None else str(metric)
+def _metric_text(metric: Metric | None, over: str) -> str | None:
+    return None if metric is None else metric.text(over)
 
 
 def rerun_html(summary: RunSummary) -> str:

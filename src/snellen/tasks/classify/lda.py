@@ -19,6 +19,7 @@ from snellen.data.cache import available_memory
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.data.image_size import fixed_size, flattened_size
 from snellen.nn.layers import Standardize
+from snellen.nn.piecewise_linear import LinearLayers, linear_layer
 from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.supervised import subset
 
@@ -53,6 +54,9 @@ class LinearDiscriminant(nn.Module):
     def scores(self, x: Tensor) -> Tensor:
         standard: Tensor = self.standardize(x)
         return standard.flatten(1).double() @ self.w.T + self.w0
+
+    def linear_layers(self) -> LinearLayers:
+        return linear_layer(self.w, self.w0, self.standardize)
 
 
 def discriminant(means: Tensor, covariance: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:

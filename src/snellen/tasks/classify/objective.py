@@ -13,6 +13,7 @@ from snellen.core.spec import Classes, Labels, Spec
 from snellen.data.dataset import Samples
 from snellen.metrics.classification import confusion_matrix
 from snellen.nn.network import Network
+from snellen.nn.piecewise_linear import LinearLayers, layers_of_network
 from snellen.tasks.classify.task import headline
 from snellen.training.supervised import ohem_loss
 
@@ -44,6 +45,9 @@ class ClassificationNetwork(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         return self(x)  # type: ignore[no-any-return]
+
+    def linear_layers(self) -> LinearLayers | None:
+        return layers_of_network(self.network)
 
 
 class CrossEntropyObjective:

@@ -19,6 +19,7 @@ from snellen.data.batches import Batches
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, flattened_size
 from snellen.nn.layers import Standardize
+from snellen.nn.piecewise_linear import LinearLayers, linear_layer
 from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.supervised import subset
 
@@ -49,6 +50,9 @@ class Perceptron(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         return append_one(self.standardize(x)) @ self.w.T
+
+    def linear_layers(self) -> LinearLayers:
+        return linear_layer(self.w[:, :-1], self.w[:, -1], self.standardize)
 
 
 def append_one(x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, input_shape
 from snellen.nn.layers import Standardize
+from snellen.nn.piecewise_linear import LinearLayers, linear_layer
 from snellen.nn.rbf import squared_distances
 from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.libsvm import CACHE_MB, run_in_thread
@@ -98,6 +99,13 @@ class SupportVectors(nn.Module):
         """(B, ...) raw inputs to (B, D) float64 inputs of the kernel."""
         values: Tensor = self.standardize(x)
         return values.flatten(1).double()
+
+    def linear_layers(self) -> LinearLayers | None:
+        """Of a linear kernel and two classes; the votes of more are not linear."""
+        if self.kernel != "linear" or self.classes != 2:
+            return None
+        w = (self.coefficients * self.flatten_features(self.x)).sum(0)  # (D,), positive for the first class
+        return linear_layer(torch.stack([w, -w]), torch.cat([self.offsets, -self.offsets]), self.standardize)
 
     def scores(self, x: Tensor) -> Tensor:
         """Votes of each class, (B, K); for two classes the signed decision values."""

@@ -19,6 +19,7 @@ from snellen.metrics import classification
 from snellen.tasks.classify import views
 from snellen.tasks.classify.diagnosis import DIAGNOSIS
 from snellen.tasks.classify.display import DISPLAY
+from snellen.tasks.classify.maps import input_maps
 
 RARE_FRACTION = 0.20  # with a class below this fraction of the samples the headline is balanced accuracy
 
@@ -243,4 +244,5 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     display=DISPLAY,
     correct=correct,
     diagnosis=DIAGNOSIS,
+    input_maps=input_maps,
 )

@@ -285,6 +285,15 @@ def _truth_and_prediction(one: Predictions, rows: Tensor, name: str, spec: Spec)
     ]
 
 
+def input_maps(model: JointPredictor, data: Dataset[Labelled], spec: Spec, split: str) -> list[View]:
+    """The maps of each target, as its task makes them."""
+    result: list[View] = []
+    for name, (task, part_spec) in each_task(spec).items():
+        maps = task.input_maps(OneTarget(model, name), with_one_target(data, name), part_spec, split)
+        result += [replace(view, title=f"{name}: {view.title.removeprefix(f'{name}: ')}") for view in maps]
+    return result
+
+
 class ExportedJoint(nn.Module):
     """Joint predictor for export: the outputs of each target as named tensors."""
 
@@ -366,4 +375,5 @@ TASK: Task[Dataset[Labelled], JointPredictor] = Task(
         hub_names={},
     ),
     diagnosis=Diagnosis(findings=findings),
+    input_maps=input_maps,
 )

@@ -81,7 +81,7 @@ def has_grid(data: Dataset[Labelled], spec: Spec) -> bool:
     return bool(spec.input.grid) and len(data.source) == int(np.prod(spec.input.grid))
 
 
-def model_views(model: Regressor, data: Dataset[Labelled], spec: Spec) -> list[View]:
+def fitted_image(model: Regressor, data: Dataset[Labelled], spec: Spec) -> list[View]:
     """The image, the fitted image and the absolute error; empty for other data."""
     if not has_grid(data, spec):
         return []

@@ -13,6 +13,7 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Numbers, Spec
 from snellen.data.dataset import Dataset, Labelled
+from snellen.nn.piecewise_linear import LinearLayers, linear_layer
 from snellen.tasks.regress.task import TASK
 
 
@@ -32,6 +33,9 @@ class LinearRegression(nn.Module):
 
     def predict(self, x: Tensor) -> Tensor:
         return x.flatten(1).double() @ self.w[:, :-1].T + self.w[:, -1]
+
+    def linear_layers(self) -> LinearLayers:
+        return linear_layer(self.w[:, :-1], self.w[:, -1])
 
 
 def solve(x: Tensor, t: Tensor) -> Tensor:

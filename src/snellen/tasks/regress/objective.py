@@ -12,6 +12,7 @@ from snellen.core.settings import settings
 from snellen.core.spec import Numbers, Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.network import Network
+from snellen.nn.piecewise_linear import LinearLayers, layers_of_network, scale_outputs
 
 
 @settings
@@ -45,6 +46,10 @@ class RegressionNetwork(nn.Module):
 
     def predict(self, x: Tensor) -> Tensor:
         return self(x).double() * self.std + self.mean  # type: ignore[no-any-return]
+
+    def linear_layers(self) -> LinearLayers | None:
+        layers = layers_of_network(self.network)
+        return None if layers is None else scale_outputs(layers, self.std, self.mean)
 
     def standard(self, y: Tensor) -> Tensor:
         """(B, T) in the user's units to float32 of zero mean and unit variance."""

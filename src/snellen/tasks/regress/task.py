@@ -20,6 +20,7 @@ from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress import image_surface
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
 from snellen.tasks.regress.display import DISPLAY
+from snellen.tasks.regress.maps import input_maps
 
 MAX_WORST = 12  # samples shown
 
@@ -186,6 +187,6 @@ TASK: Task[Dataset[Labelled], Regressor] = Task(
     export=export,
     display=DISPLAY,
     diagnosis=DIAGNOSIS,
-    model_views=image_surface.model_views,
     training_views=image_surface.training_views,
+    input_maps=input_maps,
 )
