@@ -1,4 +1,4 @@
-"""`snellen trace` on the command line: tables, JSON that can be read back, own networks, wrong input."""
+"""`snellen trace` on the command line: tables, JSON that can be read back, custom networks, wrong input."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_wrong_file_is_named_with_a_cause_and_a_remedy(name: str, tmp_path: Pa
         ("--inputs 1 --target 1,1 --loss cross-entropy", 2, "no probability distribution"),
         ("--inputs 1 --target 1 --hidden 99", 2, "at most 16 units"),
         ("--inputs 1 --target 1 --activation step", 2, "invalid choice: 'step'"),
-        ("lecture003 --hidden 3", 2, "describes an own network"),
+        ("lecture003 --hidden 3", 2, "describes a custom network"),
         ("lecture003 --seed 1", 2, "--seed changes nothing"),
         ("lecture003 --seeds 9", 2, "no seed changes them"),
         ("lecture003 --steps 20000", 2, "outside 0 … 10,000"),

@@ -1,24 +1,17 @@
-"""Outputs that the guides show are those of the commands, on built-in data.
-
-A shown line must appear in the output; `...` stands for any text. A value with an interval may differ by half of it,
-any other number by a quarter: results differ a little between processors.
-"""
+"""Outputs that the guides show are those of the commands, on built-in data (the rules: `guide_commands`)."""
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from guide_commands import GUIDE, agrees, shown_commands
 
 from snellen.api.trained_run import TrainedRun
 from snellen.cli.main import main
 
-INTERVAL = re.compile(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)")
-GUIDE = Path(__file__).parents[2] / "docs" / "guide"
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 DIGITS = tuple(f"train digits --model {name}" for name in ("softmax", "mlp", "lda"))
 PAGES = {  # page -> commands whose runs it uses
     "classical.md": (),
@@ -46,31 +39,9 @@ ELSEWHERE = (
 
 def shown_outputs(page: Path) -> Iterator[tuple[str, list[str]]]:
     """(command, lines below it) of each command of the page that runs on built-in data and shows an output."""
-    for block in re.findall(r"^```\n(\$ .*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
-        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, *lines = part.splitlines()
-            if lines and not any(word in command for word in ELSEWHERE):
-                yield command, [line for line in lines if line.strip()]
-
-
-def agrees(shown: str, printed: str) -> bool:
-    """Whether a printed line has the words of the shown one, and nearly its numbers."""
-    shown, printed = (INTERVAL.sub(symmetric, " ".join(line.split())) for line in (shown, printed))
-    words = ".*".join(re.escape(part) for part in NUMBER.sub("\0", shown).split(" ..."))
-    if not re.fullmatch(words.replace(re.escape("\0"), NUMBER.pattern), printed):
-        return False
-    margins = {mean: float(half) / 2 for mean, half in re.findall(r"([\d.]+) ± ([\d.]+)", shown)}
-    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=" ..." not in shown)
-    return all(abs(value(a) - value(b)) <= margins.get(a, abs(value(a)) / 4) for a, b in pairs)
-
-
-def symmetric(interval: re.Match[str]) -> str:
-    """The form with ±; which form is printed hangs on the asymmetry of the interval."""
-    return f"{interval[1]} ± {(float(interval[3]) - float(interval[2])) / 2:g}"
-
-
-def value(text: str) -> float:
-    return float(text.replace(",", ""))
+    for command, lines in shown_commands(page):
+        if lines and not any(word in command for word in ELSEWHERE):
+            yield command, lines
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "lecture003"
 NUMBERS = ("inputs", "target", "weights", "biases")  # flags of numbers, which may begin with a minus sign
-OWN = ("hidden", "activation", "output_activation", "loss", "no_bias", "weights", "biases")  # describe an own network
+OWN = ("hidden", "activation", "output_activation", "loss", "no_bias", "weights", "biases")  # describe a custom network
 _OTHER = (("inputs", "inputs"), ("targets", "target"), ("learning rate", "lr"))
 LOSS_ROWS = 25  # rows of the table of losses
 
@@ -77,10 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         metavar="NETWORK",
         help="Example by name, or a JSON file of a network, as --json prints it (default: lecture003, unless --inputs "
-        "describes an own network)",
+        "describes a custom network)",
     )
     parser.add_argument("--list", action="store_true", help="List the built-in examples")
-    own = parser.add_argument_group("own network (a multi-layer perceptron)")
+    own = parser.add_argument_group("custom network (a multi-layer perceptron)")
     own.add_argument(
         "--inputs", metavar="NUMBERS", type=_rows, help="Inputs of each sample; a semicolon begins the next: '0,0;0,1'"
     )
@@ -226,21 +226,21 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
     if name is None and (own or "inputs" in typed or "target" in typed):
         for flag in ("inputs", "target"):
             if flag not in typed:
-                raise UsageError(f"An own network needs --{flag}", "For example: --inputs 2,3 --target 1.")
+                raise UsageError(f"A custom network needs --{flag}", "For example: --inputs 2,3 --target 1.")
         flags = {flag: typed[flag] for flag in OWN if flag in typed and flag != "no_bias"}
         network = mlp(
             typed["inputs"],
             typed["target"],
             bias="no_bias" not in typed,
             lr=typed.get("lr", 0.1),
-            seed=_seed(typed, "weights" not in typed, "an own network with --weights"),
+            seed=_seed(typed, "weights" not in typed, "a custom network with --weights"),
             **flags,
         )
-        return network, 1, 0, "An own network", []
+        return network, 1, 0, "A custom network", []
     if own:
         raise UsageError(
-            f"--{own[0].replace('_', '-')} describes an own network, and {name} is given",
-            "Leave out one of both; an own network is described by --inputs and --target.",
+            f"--{own[0].replace('_', '-')} describes a custom network, and {name} is given",
+            "Leave out one of both; a custom network is described by --inputs and --target.",
         )
     name = DEFAULT if name is None else name
     if name in EXAMPLE_SUMMARIES:
