@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snellen.core.views import Matrix
-from snellen.report.html_text import escape, escape_name, format_number
+from snellen.report.html_text import escape, escape_name, format_number, scrollable
 
 MAX_COUNTED_COLUMNS = 25  # a matrix with more columns shows colour only
 
@@ -36,4 +36,4 @@ def confusion_matrix_html(view: Matrix) -> str:
         f'<table class="matrix {size}{long}"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return f'{axes}<div class="wide" tabindex="0">{table}</div>'
+    return f"{axes}{scrollable(table)}"

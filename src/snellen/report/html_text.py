@@ -98,3 +98,8 @@ def format_bytes(count: float) -> str:
             break
         count /= 1024
     return f"{count:.3g} {unit}" if count < 1000 else f"{count:,.0f} {unit}"
+
+
+def scrollable(html: str) -> str:
+    """A box that scrolls sideways on a narrow screen; it can be focused, so that the arrow keys scroll it."""
+    return f'<div class="wide" tabindex="0">{html}</div>'

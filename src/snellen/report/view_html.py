@@ -16,7 +16,7 @@ from snellen.report import palette
 from snellen.report.board import board_svg
 from snellen.report.confusion_matrix import confusion_matrix_html
 from snellen.report.decision_map import decision_map_html
-from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number
+from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number, scrollable
 from snellen.report.overlay import class_colour, draw_marks
 from snellen.report.plots import plot_svg
 
@@ -74,7 +74,7 @@ def _table(view: Table) -> str:
         + "</tr>"
         for row in view.rows
     )
-    body = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    body = scrollable(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
     return figure_html("table", view.title, body, view.caption)
 
 

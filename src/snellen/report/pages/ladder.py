@@ -16,6 +16,7 @@ from snellen.report.html_text import (
     format_bytes,
     format_count,
     format_duration,
+    scrollable,
     without_folders,
 )
 from snellen.report.pages.layout import Section, join_sections, page
@@ -146,11 +147,9 @@ def plan_section(plan: Mapping[str, Any]) -> str:
         "left."
     )
     head = "".join(f'<th class="n">{escape(column)}</th>' for column in columns)
-    table = (
-        f'<figure class="table"><div class="wide"><table class="rungs"><thead><tr><th>model</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div><figcaption>{escape(caption)}</figcaption></figure>"
-    )
-    return join_sections([Section(title="Plan", body=table)])
+    table = _rung_table(head, "".join(rows))
+    figure = f'<figure class="table">{table}<figcaption>{escape(caption)}</figcaption></figure>'
+    return join_sections([Section(title="Plan", body=figure)])
 
 
 def cost_plot(headline: str, rungs: Sequence[Rung], cost: str, axis: str, split: str = "test") -> Plot | None:
@@ -199,10 +198,12 @@ def _table(headline: str, rungs: Sequence[Rung], split: str) -> str:
     columns = (f"{headline} ({split})", *_COSTS)
     head = "".join(f'<th class="n">{escape(column)}</th>' for column in columns)
     rows = "".join(_row(rung, columns) for rung in rungs)
-    return (
-        f'<figure class="table"><div class="wide"><table class="rungs"><thead><tr><th>model</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></figure>"
-    )
+    return f'<figure class="table">{_rung_table(head, rows)}</figure>'
+
+
+def _rung_table(head: str, rows: str) -> str:
+    """The HTML table with the given cells after "model" in its head, and rows."""
+    return scrollable(f'<table class="rungs"><thead><tr><th>model</th>{head}</tr></thead><tbody>{rows}</tbody></table>')
 
 
 def _row(rung: Rung, columns: Sequence[str]) -> str:
