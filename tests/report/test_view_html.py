@@ -273,3 +273,15 @@ def test_labels_do_not_share_a_row_of_pixels() -> None:
         rows, columns = np.nonzero(np.asarray(canvas).any(2))
         assert (columns.min(), rows.min()) == (round(x1), round(y1))
         assert (columns.max(), rows.max()) == (round(x2) - 1, round(y2) - 1)
+
+
+def test_series_of_one_colour_have_other_markers() -> None:
+    """The palette has six colours; the seventh series of points has the first colour and a triangle."""
+    series = [Series(name=str(k), x=[float(k)], y=[0.0]) for k in range(8)]
+    shown = view_html.html(Plot(title="", x="x", y="y", series=series, style="points"))
+    keys = re.findall(r"<li>(<i.*?</i>)", shown)
+    assert len(set(keys)) == 8
+    assert keys[6].replace(' class="marker1"', "") == keys[0]
+    paths = set(re.findall(r'<path id="m[^"]*" d="([^"]*)"', shown))
+    assert len([d for d in paths if d.count("C") > 4]) == 1, "one circle"
+    assert any(d.count("L") == 2 and "C" not in d for d in paths), "a triangle"

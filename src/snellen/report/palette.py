@@ -11,6 +11,8 @@ QUIET = "#030303"  # reference lines, such as the diagonal
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DARK = ("#56b4e9", "#f08a4b", "#3fc79a", "#dfa2c4", "#efc15a", "#9ad2f2")  # the same in the dark scheme
 
+MARKERS = ("o", "^", "s", "D")  # of points, in matplotlib's notation: another one after each round of colours
+
 CSS = {
     INK: "currentColor",
     FAINT: "var(--faint, #9995)",
@@ -22,3 +24,8 @@ CSS = {
 def series_colour(index: int) -> str:
     """The placeholder colour of a series; the palette repeats after six."""
     return SERIES[index % len(SERIES)]
+
+
+def marker_index(index: int) -> int:
+    """Index in MARKERS of the points of a series, so that series of one colour differ, up to 24."""
+    return index // len(SERIES) % len(MARKERS)

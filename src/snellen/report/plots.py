@@ -59,7 +59,7 @@ def plot_svg(plot: Plot) -> str:
         axes.grid(visible=True)
         axes.set_axisbelow(True)
         for k, line in enumerate(plot.series):
-            _draw_series(axes, plot, line, palette.series_colour(k if line.colour_index is None else line.colour_index))
+            _draw_series(axes, plot, line, k if line.colour_index is None else line.colour_index)
         _draw_axes(axes, plot)
         if any(line.labels for line in plot.series):
             for _ in range(2):  # labels at the right edge make the axes smaller: place all again in these
@@ -89,7 +89,8 @@ def import_matplotlib() -> Any:
     return importlib.import_module("matplotlib")
 
 
-def _draw_series(axes: Any, plot: Plot, line: Series, colour: str) -> None:
+def _draw_series(axes: Any, plot: Plot, line: Series, index: int) -> None:
+    colour = palette.series_colour(index)
     x, y = [float(v) for v in line.x], _with_nan(line.y)
     band = bool(line.low) and bool(line.high)
     low, high = _with_nan(line.low), _with_nan(line.high)
@@ -106,7 +107,7 @@ def _draw_series(axes: Any, plot: Plot, line: Series, colour: str) -> None:
             x,
             y,
             linestyle="none",
-            marker="o",
+            marker=palette.MARKERS[palette.marker_index(index)],
             markersize=4 if is_sparse else 2.5,
             color=colour,
             markeredgewidth=0,

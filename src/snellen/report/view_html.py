@@ -90,16 +90,18 @@ def _plot(view: Plot) -> str:
     legend = ""
     if len(view.series) > 1:
         keys = "".join(
-            f'<li><i style="background:{palette.CSS[_series_colour(view, k)]}"></i>{escape_name(line.name)}</li>'
+            f"<li>{_key(view, k if line.colour_index is None else line.colour_index)}{escape_name(line.name)}</li>"
             for k, line in enumerate(view.series)
         )
         legend = f'<ul class="legend">{keys}</ul>'
     return figure_html("plot", view.title, plot_svg(view) + legend, view.caption)
 
 
-def _series_colour(view: Plot, k: int) -> str:
-    index = view.series[k].colour_index
-    return palette.series_colour(k if index is None else index)
+def _key(view: Plot, index: int) -> str:
+    """The symbol of a series in the legend."""
+    marker = palette.marker_index(index) if view.style == "points" else 0
+    shape = f' class="marker{marker}"' if marker else ""
+    return f'<i{shape} style="background:{palette.CSS[palette.series_colour(index)]}"></i>'
 
 
 def _image_grid(view: ImageGrid) -> str:
