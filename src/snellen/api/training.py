@@ -48,7 +48,7 @@ from snellen.core.serialization import to_plain
 from snellen.core.snapshots import Snapshots
 from snellen.core.spec import as_stored
 from snellen.data.experience import open_experience, samples_of
-from snellen.data.formats import OpenOptions, target_of_task
+from snellen.data.formats import options_of_task
 from snellen.data.sample_identity import identify, write_identity
 from snellen.report.cost import TrainingCost, model_cost
 from snellen.report.reference_metrics import training_sample_limit
@@ -83,7 +83,11 @@ def train(
     Raises:
         UsageError, DataError, EnvironmentProblem, Diverged, Stopped.
     """
-    opened = open_experience(data, seed=split_seed, options=OpenOptions(target=target_of_task(task, data)))
+    opened = open_experience(
+        data,
+        seed=split_seed,
+        options=options_of_task(task, data),
+    )
     learner = find_learner(model, find_task(task, opened.spec), opened.spec)
     opened = for_task(opened, learner.task)
     if isinstance(loss, str):

@@ -79,6 +79,7 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("window", options.window),
         ("window_stride", options.stride),
         ("target", ",".join(options.target) or None),
+        ("task", record.task if options.optional_target else None),
         ("inputs", ",".join(options.inputs) or None),
         ("sequence_id", options.sequence_id),
         ("time", options.time),

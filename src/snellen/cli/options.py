@@ -236,7 +236,7 @@ def open_data(args: argparse.Namespace) -> Experience:
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
     from snellen.data.experience import open_experience, require_samples
-    from snellen.data.formats import OpenOptions, target_of_task
+    from snellen.data.formats import OpenOptions, needs_no_target, target_of_task
 
     values = vars(args)
     target, inputs = values.get("target"), values.get("inputs")
@@ -257,6 +257,7 @@ def open_data(args: argparse.Namespace) -> Experience:
         mesh_points=values.get("mesh_points"),
         mesh_samples=values.get("mesh_samples"),
         surface_side=values.get("surface_side"),
+        optional_target=needs_no_target(values.get("task")),
         quarantine=values.get("quarantine", False),
         allow_skipped=values.get("allow_skipped", False),
         full=values.get("full", False),

@@ -25,7 +25,7 @@ from snellen.core.run import Run
 from snellen.core.serialization import to_plain
 from snellen.core.spec import Spec, as_stored
 from snellen.data.experience import open_experience, with_deferred_findings
-from snellen.data.formats import OpenOptions, target_of_task
+from snellen.data.formats import options_of_task
 from snellen.data.splits import ROUNDING
 from snellen.model_selection.advice import select_best_run, with_frontier
 from snellen.model_selection.ladder_training import LadderTraining, reserve
@@ -90,7 +90,11 @@ def ladder(
     """
     started = time.monotonic()
     whole_budget, budget = budget, max(budget - used, 0.5 * budget)
-    opened = open_experience(data, seed=split_seed, options=OpenOptions(target=target_of_task(task, data)))
+    opened = open_experience(
+        data,
+        seed=split_seed,
+        options=options_of_task(task, data),
+    )
     check_splits(opened)
     selected_task = find_task(task, opened.spec)
     opened = for_task(opened, selected_task)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
@@ -18,14 +19,15 @@ from sklearn.mixture import GaussianMixture
 import snellen
 from snellen.api import RunOptions
 from snellen.cli.main import main
-from snellen.core.errors import UsageError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Input
 from snellen.core.views import Matrix
 from snellen.data.dataset import RawDataset, withheld_classes
+from snellen.data.formats import needs_no_target, options_of_task
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
 from snellen.model_selection.comparison import compare
-from snellen.tasks import LEARNERS
+from snellen.tasks import LEARNERS, TASKS
 from snellen.tasks.cluster.views import views
 
 QUICK = RunOptions(threads=1, report=False)
@@ -247,3 +249,36 @@ def test_the_page_shows_the_numbers_of_the_run(browser, digits):
     assert page.locator("h3:text-is('Cluster 0')").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     context.close()
+
+
+def test_a_table_without_a_target_keeps_its_last_number_and_a_class_is_compared(tmp_path: Path) -> None:
+    """The last column of numbers is an input; one of classes is withheld, and compared with the clusters."""
+    rows = [(f"{k % 3 + 0.01 * k:.2f}", f"{-(k % 3):.2f}", f"{10 * (k % 3) + 0.1 * k:.1f}") for k in range(60)]
+    numbers = "\n".join(["a,b,weight [g]", *(",".join(row) for row in rows)])
+    classes = "\n".join(["a,b,kind", *(f"{row[0]},{row[1]},{'xyz'[k % 3]}" for k, row in enumerate(rows))])
+    for name, text in (("numbers", numbers), ("classes", classes)):
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+    quiet = RunOptions(report=False)
+    run = snellen.train(tmp_path / "numbers.csv", task="cluster", out=tmp_path / "n", options=quiet)
+    assert [column.name for column in run.spec.input.columns] == ["a", "b", "weight [g]"]
+    assert "adjusted Rand index" not in run.metrics
+    assert run.evaluate(snellen.dataset(tmp_path / "numbers.csv", options=options_of_task("cluster", "")), "test")
+    run = snellen.train(tmp_path / "classes.csv", task="cluster", out=tmp_path / "c", options=quiet)
+    assert [column.name for column in run.spec.input.columns] == ["a", "b"]
+    assert "adjusted Rand index" in run.metrics
+    message = [finding.message for finding in run.data.findings]
+    assert not any("accuracy" in text for text in message), "no accuracy is measured"
+
+
+def test_images_outside_class_folders_are_clustered(tmp_path: Path) -> None:
+    for k in range(24):
+        grey = np.full((6, 6), 40 * (k % 5) + k, np.uint8)
+        Image.fromarray(grey).save(tmp_path / f"{k}.png")
+    data = snellen.dataset(tmp_path, options=options_of_task("cluster", tmp_path))
+    assert data.spec.target is None
+    with pytest.raises(DataError, match="outside class folders"):
+        snellen.dataset(tmp_path)
+
+
+def test_the_tasks_that_open_data_without_a_target_are_those_without_one() -> None:
+    assert {name for name in TASKS if needs_no_target(name)} == {n for n, task in TASKS.items() if not task.has_target}

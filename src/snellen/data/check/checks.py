@@ -124,7 +124,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
     merging = describe_pairs(raw, across) if across else ""
     raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging)))
-    return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw)))
+    return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw, not options.optional_target)))
 
 
 def with_deferred_checks(data: Dataset[Labelled]) -> tuple[Dataset[Labelled], list[Finding]]:

@@ -316,8 +316,12 @@ def class_name_findings(raw: RawDataset) -> list[Finding]:
     ]
 
 
-def few_samples_findings(raw: RawDataset) -> list[Finding]:
-    """Too few samples for a precise test: width of the confidence interval, and advice to use folds."""
+def few_samples_findings(raw: RawDataset, is_predicted: bool = True) -> list[Finding]:
+    """Too few samples for a precise test: width of the confidence interval, and advice to use folds.
+
+    Args:
+        is_predicted: whether the target is, so that its accuracy is measured.
+    """
     if raw.same_samples or (raw.truth is None and raw.annotations is None):
         return []
     has_given_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())
@@ -325,7 +329,7 @@ def few_samples_findings(raw: RawDataset) -> list[Finding]:
     remedy = f"Use --folds {_FOLDS} to test on every sample once."
     if has_given_splits or too_few_for_folds:  # folds would ignore given splits
         remedy = "Add samples for a more precise test."
-    if not isinstance(raw.target, Classes) or raw.truth is None:
+    if not is_predicted or not isinstance(raw.target, Classes) or raw.truth is None:
         message = f"{len(raw.source)} samples, {len(make_splits(raw)['test'])} of them in the test split"
         too_few = len(raw.source) < MIN_SAMPLES
         return [Finding(kind="few-samples", message=message, remedy=remedy, severity="note")] if too_few else []

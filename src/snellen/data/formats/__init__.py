@@ -21,6 +21,7 @@ NO_TARGET = ("none",)  # as the target: the samples have none
 FUTURE = "future"  # as the target: the next steps of the input
 SURFACE = "surface"  # as the target: the colour at a position of one image
 _TARGETS = {"forecast": (FUTURE,)}
+_WITHOUT_TARGET = ("cluster", "generate")  # tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class OpenOptions:
         mesh_points: points of the cloud that is sampled from each mesh; None: 1024.
         mesh_samples: clouds sampled from each mesh; None: one.
         rounding: version of the rounding of generated splits; 1 is that of runs before version 2.
+        optional_target: for a task without a target: data without one is opened too, and no number is the target that
+            none was named. A class is: it is compared with the clusters.
         surface_side: longer side in pixels to which an image is reduced that is fitted as a surface; None: 128.
     """
 
@@ -71,6 +74,7 @@ class OpenOptions:
     mesh_points: int | None = None
     mesh_samples: int | None = None
     surface_side: int | None = None
+    optional_target: bool = False
 
     @property
     def wants_future(self) -> bool:
@@ -89,6 +93,16 @@ def target_of_task(task: str | None, data: object) -> tuple[str, ...]:
 def is_image_file(path: str | Path) -> bool:
     """Whether a path is one file with the suffix of an image."""
     return is_image_name(os.path.basename(path)) and os.path.isfile(os.path.expanduser(path))
+
+
+def options_of_task(task: str | None, data: object) -> OpenOptions:
+    """How a path is opened for a task, or for any (None)."""
+    return OpenOptions(target=target_of_task(task, data), optional_target=needs_no_target(task))
+
+
+def needs_no_target(task: str | None) -> bool:
+    """Whether the name is that of a task without a target, for `OpenOptions.optional_target`."""
+    return task in _WITHOUT_TARGET
 
 
 class Format(NamedTuple):

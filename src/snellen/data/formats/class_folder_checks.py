@@ -165,7 +165,7 @@ def outside_error(root: Path, images: Sequence[str], listing: Listing) -> DataEr
     cause = f"{root} has {len(images)} images outside class folders ({images[0]} ...)"
     remedy = (
         "Put them into one folder for each class, or give a table of file names and classes; --target none reads them "
-        "without classes, for --task generate."
+        "without classes, for --task cluster and generate."
     )
     heads = [re.split(r"[\W\d_]", image.rpartition("/")[2])[0] for image in images]
     named = [head for head in heads if head]

@@ -121,6 +121,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     splits = layout.splits
     all_places = [layout.places[folder] for folder in parents]
     has_classes = options.target != NO_TARGET
+    if options.optional_target and not options.target:
+        has_classes = len({label for _, label in all_places if label}) > 1
     if not has_classes:
         all_places = [(split, "all") for split, _ in all_places]
     files = [file for file, place in zip(sorted_files.images, all_places, strict=True) if place[1]]

@@ -34,7 +34,7 @@ from snellen.data.formats.table_columns import (
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
 from snellen.data.formats.table_sequences import as_sequences, sequence_columns
-from snellen.data.formats.table_targets import TargetColumns, choose_target, read_target
+from snellen.data.formats.table_targets import TargetColumns, choose_target, is_guessed_number, read_target
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_sample_name, read_table
 from snellen.data.source import ArraySource
 
@@ -101,6 +101,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     target_columns = target_columns or choose_target(
         table.names, options.target, [*reserved, *([image_names.name] if image_names is not None else [])]
     )
+    if options.optional_target and is_guessed_number(table, target_columns):
+        has_target, target_columns = False, TargetColumns((), (), "")
     rest = [name for name in table.names if name not in target_columns.names and name not in reserved]
     if options.inputs:
         rest = requested_inputs(table, options.inputs, rest)
@@ -140,7 +142,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         groups = inputs.groups if groups is None else groups
     summary = f"a table of {len(table):,} rows: {inputs.description}; "
     if target is None:
-        summary += "no target, by --target none"
+        by = "by --target none" if options.target else "as --task needs none; the last column is a number, and an input"
+        summary += f"no target, {by}"
     else:
         names = ", ".join(map(repr, target_columns.names))
         summary += f"target {names} ({target_columns.reason}) as {target[2]}"

@@ -26,6 +26,7 @@ from snellen.data.formats.table_columns import (
 from snellen.data.formats.table_text import MISSING_NUMBERS, TableText
 
 TARGET_NAMES = ("target", "label", "class", "y")
+LAST_COLUMN = "the last column"  # reason of a target that nothing names
 KINDS = ("classes", "labels", "numbers")
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
 MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
@@ -63,7 +64,7 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
         named_targets = [name for word in TARGET_NAMES for name in free if split_unit(name)[0].lower() == word]
         if named_targets:
             return TargetColumns((named_targets[0],), (None,), "by its name")
-        return TargetColumns((free[-1],) if free else (), (None,), "the last column")
+        return TargetColumns((free[-1],) if free else (), (None,), LAST_COLUMN)
     kinds: list[str | None] = []
     matches: list[str] = []
     for option in options:
@@ -82,6 +83,14 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
             raise UsageError(f"--target names the column {match[0]!r} twice", "Name each column once.")
         matches.append(match[0])
     return TargetColumns(tuple(matches), tuple(kinds), "by --target")
+
+
+def is_guessed_number(table: TableText, chosen: TargetColumns) -> bool:
+    """Whether the target is the last column for want of another, and holds numbers rather than classes."""
+    if chosen.reason != LAST_COLUMN or not chosen.names:
+        return False
+    target = read_target(table, chosen, TableProblems(table))
+    return target is None or isinstance(target[0], Numbers)
 
 
 def read_target(table: TableText, chosen: TargetColumns, problems: TableProblems) -> tuple[Target, Tensor, str] | None:

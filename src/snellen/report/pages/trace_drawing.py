@@ -15,7 +15,9 @@ from snellen.trace.layers import BatchNormLayer
 from snellen.trace.network import TracedNetwork
 
 COLUMN, ROW, RADIUS, MARGIN = 170, 112, 31, 48  # of the graph, in its units
-LABELLED = 8  # edges between two layers up to which every edge shows its number
+LABELLED = 8  # edges between two layers up to which edges show their numbers, where there is room
+LABEL_WIDTH, LABEL_HEIGHT = 58, 19  # of a number beside an edge
+PLACES = (0.36, 0.6, 0.27, 0.5, 0.72)  # of the way along an edge at which its number may stand
 
 
 def network_graph(state: TracedState) -> str:
@@ -30,6 +32,7 @@ def network_graph(state: TracedState) -> str:
 
     widest = widest_edge(network)
     edges, labels, units = [], [], []
+    taken: list[tuple[float, float]] = []  # places of numbers beside edges
     parameters = parameter_names(network)
     for layer in range(len(network.layers)):
         key, count = f"{layer}.weight", sizes[layer] * sizes[layer + 1]
@@ -38,8 +41,10 @@ def network_graph(state: TracedState) -> str:
             to, start = divmod(n, sizes[layer])
             (x1, y1), (x2, y2) = place(layer, start), place(layer + 1, to)
             value = float(state.parameters[key].flat[n])
-            position = 0.36 if sizes[layer] > 1 else 0.6  # of the way at which the label stands
-            lx, ly = x1 + (x2 - x1) * position, y1 + (y2 - y1) * position
+            places = [(x1 + (x2 - x1) * t, y1 + (y2 - y1) * t) for t in PLACES[sizes[layer] == 1 :]]
+            free = [p for p in places if not _is_near(p, taken)] if count <= LABELLED else []
+            lx, ly = free[0] if free else places[0]
+            taken += free[:1]
             line = f'x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"'
             edges.append(
                 f'<g class="edge{" minus" if value < 0 else ""}" tabindex="0" '
@@ -48,7 +53,7 @@ def network_graph(state: TracedState) -> str:
                 f'stroke-width="{1 + widest * abs(value) / largest:.2f}"/></g>'
             )
             labels.append(
-                f'<text class="label{" quiet" if count > LABELLED else ""}" x="{lx:.1f}" y="{ly + 5:.1f}" '
+                f'<text class="label{"" if free else " quiet"}" x="{lx:.1f}" y="{ly + 5:.1f}" '
                 f'data-key="{key}" data-i="{n}" aria-hidden="true">{_short(value)}</text>'
             )
     for layer, size in enumerate(sizes):
@@ -67,6 +72,8 @@ def network_graph(state: TracedState) -> str:
                 f'<text class="{kind}" x="{x:g}" y="{ty:g}" {here} aria-hidden="true">{text}</text>'
                 for kind, ty, text in texts
             ]
+    hidden = sum(len(parameters[f"{layer}.weight"]) for layer in range(len(network.layers))) - len(taken)
+    more = "<span>point at an edge for its number</span>" if hidden else ""
     min_width = round(0.72 * width)
     kind = "network dense" if widest < 5 else "network"
     key_lines = "".join(
@@ -78,8 +85,14 @@ def network_graph(state: TracedState) -> str:
         f'<div class="wide"><svg class="{kind}" viewBox="0 0 {width} {height}" width="{round(1.15 * width)}" '
         f'style="max-width:max(100%,{min_width}px);min-width:{min_width}px" role="group" aria-label="Network">'
         f"{''.join(edges)}"
-        f'{"".join(units)}{"".join(labels)}</svg></div><p class="key">{key_lines}<span>wider: larger in size</span></p>'
+        f'{"".join(units)}{"".join(labels)}</svg></div><p class="key">{key_lines}'
+        f"<span>wider: larger magnitude</span>{more}</p>"
     )
+
+
+def _is_near(place: tuple[float, float], taken: Sequence[tuple[float, float]]) -> bool:
+    """Whether a number at a place would cover one at another."""
+    return any(abs(place[0] - x) < LABEL_WIDTH and abs(place[1] - y) < LABEL_HEIGHT for x, y in taken)
 
 
 def widest_edge(network: TracedNetwork) -> int:

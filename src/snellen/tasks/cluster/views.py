@@ -45,31 +45,27 @@ def size_table(predictions: Predictions) -> Table:
         count = int(member.sum())
         mean = f"{float(predictions['silhouette'][member].mean()):.3f}" if count else "no sample"
         rows.append([k, count, f"{100 * count / len(cluster):.1f} %", mean])
-    caption = "Clusters are numbered from 0, the one with the most training samples first."
+    caption = "The samples of the evaluated split. Cluster 0 has the most training samples, cluster 1 the second most …"
     return Table(title="Clusters", columns=["cluster", "samples", "fraction", "silhouette"], rows=rows, caption=caption)
 
 
 def maps(predictions: Predictions, names: tuple[str, ...] | None) -> list[View]:
     """Samples on the first two principal components of the training samples, by cluster and by class."""
-    caption = "First two principal components of the standardised training samples."
+    caption = (
+        "The samples of the evaluated split, on the first two principal components of the training samples, which were "
+        "standardised."
+    )
     if len(predictions["cluster"]) > MAX_POINTS:
         caption += f" {MAX_POINTS:,} of {len(predictions['cluster']):,} samples."
     by_cluster = [f"cluster {k}" for k in range(cluster_count(predictions))]
-    result: list[View] = [_map("Map of the clusters", predictions, predictions["cluster"], by_cluster, caption, True)]
+    result: list[View] = [_map("Map of the clusters", predictions, predictions["cluster"], by_cluster, caption)]
     if names is not None and len(names) <= MAX_GROUPS:
         result.append(_map("Map of the classes", predictions, predictions["label"], names, caption))
     return result
 
 
-def _map(
-    title: str,
-    predictions: Predictions,
-    group: Tensor,
-    names: Sequence[str],
-    caption: str,
-    numbered: bool = False,
-) -> Plot:
-    """Points of each group; `numbered` writes the number of a group at the mean of its points."""
+def _map(title: str, predictions: Predictions, group: Tensor, names: Sequence[str], caption: str) -> Plot:
+    """Points of each group."""
     rows = permutation(len(group), 0, "map")[:MAX_POINTS].sort().values
     place, group = predictions["position"][rows], group[rows]
     first = [k for k in range(len(names)) if bool((group == k).any())]
@@ -77,10 +73,6 @@ def _map(
         Series(name=names[k], x=place[group == k, 0].tolist(), y=place[group == k, 1].tolist())
         for k in first[:MAX_GROUPS]
     ]
-    if numbered:  # the colours repeat
-        middle = torch.stack([place[group == k].mean(0) for k in first[:MAX_GROUPS]])
-        labels = [str(k) for k in first[:MAX_GROUPS]]
-        series.append(Series(name="mean", x=middle[:, 0].tolist(), y=middle[:, 1].tolist(), labels=labels))
     rest = torch.isin(group, torch.tensor(first[MAX_GROUPS:], dtype=torch.int64))
     if bool(rest.any()):
         series.append(Series(name="others", x=place[rest, 0].tolist(), y=place[rest, 1].tolist()))
