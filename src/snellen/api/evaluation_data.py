@@ -241,9 +241,14 @@ def check_columns(expected: Spec, given: Spec) -> None:
             "Give the columns in the order of the training data.",
         )
     if list(a) != list(b):
-        differ = [name for name in (*a, *b) if name not in a or name not in b] or list(b)
+        missing, more = [name for name in a if name not in b], [name for name in b if name not in a]
+        parts = [
+            f"{text} {short_repr(', '.join(names))}"
+            for text, names in (("it lacks", missing), ("the model does not read", more))
+            if names
+        ]
         raise DataError(
-            f"{given.name} has other columns than the model reads: {short_repr(', '.join(differ))}",
+            f"{given.name} has other columns than the model reads: {'; '.join(parts) or short_repr(', '.join(b))}",
             "Give the columns of the training data, with the same --group and --target.",
         )
     other = next((name for name in a if a[name] != b[name]), None)
