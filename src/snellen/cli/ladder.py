@@ -44,7 +44,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         help="Models to train (default: a selection; the models left out are printed)",
     )
     parser.add_argument(
-        "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
+        "--task",
+        metavar="NAME",
+        help="Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)",
     )
     parser.add_argument(
         "--out",

@@ -54,7 +54,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "--trials", type=int_at_least(1), metavar="N", help="Number of cells of a search, at least 1 (default 20)"
     )
     parser.add_argument(
-        "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
+        "--task",
+        metavar="NAME",
+        help="Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)",
     )
     parser.add_argument(
         "--budget", metavar="TIME", help="Time budget for all training runs, e.g. 90s, 10m, 1h (default: none)"

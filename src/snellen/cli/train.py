@@ -42,7 +42,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     )
     parser.add_argument("--model", metavar="NAME", help="Model (default: chosen by the data; see snellen list models)")
     parser.add_argument(
-        "--task", metavar="NAME", help="Task (default: inferred from the targets; see snellen list tasks)"
+        "--task",
+        metavar="NAME",
+        help="Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)",
     )
     parser.add_argument("--out", metavar="FOLDER", help="Output folder of the run (default: new under runs/)")
     parser.add_argument(
