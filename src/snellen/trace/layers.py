@@ -153,11 +153,9 @@ class ConvolutionLayer(TraceLayer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxPoolLayer(TraceLayer):
-    """Max pooling over windows of size x size. Of equal largest values the first in row order gets the gradient."""
+class PoolLayer(TraceLayer):
+    """Pooling over windows of size x size."""
 
-    kind: ClassVar[str] = "max-pool"
-    noun: ClassVar[str] = "max pooling"
     size: int = 2
     stride: int = 2
 
@@ -167,6 +165,14 @@ class MaxPoolLayer(TraceLayer):
 
     def output_shape(self, shape: Shape) -> Shape:
         return _pooled(shape, self.size, self.stride, self.noun)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPoolLayer(PoolLayer):
+    """Max pooling over windows of size x size. Of equal largest values the first in row order gets the gradient."""
+
+    kind: ClassVar[str] = "max-pool"
+    noun: ClassVar[str] = "max pooling"
 
     def forward(self, x: Array) -> Array:
         z: Array = _pool_windows(x, self.size, self.stride).max((-2, -1))
@@ -187,20 +193,11 @@ class MaxPoolLayer(TraceLayer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanPoolLayer(TraceLayer):
+class MeanPoolLayer(PoolLayer):
     """Mean pooling over windows of size x size: every value of a window gets an equal part of the gradient."""
 
     kind: ClassVar[str] = "mean-pool"
     noun: ClassVar[str] = "mean pooling"
-    size: int = 2
-    stride: int = 2
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"size": self.size, "stride": self.stride}
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return _pooled(shape, self.size, self.stride, self.noun)
 
     def forward(self, x: Array) -> Array:
         z: Array = _pool_windows(x, self.size, self.stride).mean((-2, -1))
