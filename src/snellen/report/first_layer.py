@@ -216,7 +216,9 @@ def filter_table(layer: FirstLayer) -> Table:
         title="",
         columns=["filter", "resembles", "parameters", "r", "limit of r", *colour, "explained"],
         rows=rows,
-        caption=_legend(list(matches.values()), layer, any(one.best is not None for one in matches.values())),
+        caption=_legend(list(matches.values()), layer, any(one.best is not None for one in matches.values()))
+        + " One colour: the fraction of the sum of squares in the first principal component of the channels."
+        * bool(colour),
     )
 
 
@@ -226,7 +228,7 @@ def nearest(one: Resemblance) -> Match | None:
     return max(near, key=lambda match: match.margin, default=None)
 
 
-_NEITHER = "Where a filter resembles neither, the nearest template follows “nearest:” and does not count. "
+_NEITHER = "Beside a filter that resembles neither is its nearest template, “nearest: …”, which does not count. "
 
 
 def _filter_grid(layer: FirstLayer, order: list[int], matches: dict[int, Resemblance]) -> ImageGrid:
