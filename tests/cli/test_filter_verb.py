@@ -120,6 +120,8 @@ def test_files_of_numbers_and_typed_kernels(tmp_path: Path) -> None:
         (["square", "--kernel", "sharpen", "--size", "4"], 2, "size 4 of a kernel with a centre"),
         (["signal", "--kernel", "sobel-y"], 2, "Kernel sobel-y has two axes"),
         (["square", "--at", "7,0"], 2, "No output at 7,0"),
+        (["signal", "--at", "24"], 2, "No output at 24: the result is one row of 24"),
+        (["signal", "--pool", "max", "--at", "3,1"], 2, "No output at 3,1: the result is one row of 12"),
         (["square", "--stride", "0"], 2, "stride 0"),
         (["square", "--padding", "full"], 2, "snellen filter: argument --padding"),
         (["square", "--pool-size", "2"], 2, "--pool-size needs --pool"),
