@@ -29,6 +29,10 @@ def test_small_grids_are_printed_whole_with_the_arithmetic_of_an_output() -> Non
     tie = run_command(["filter", "pool", "--at", "1,1"]).out
     assert "max(7, 7, 3, 6) = 7" in tie
     assert "its gradient goes to the input at 2,2" in tie
+    signal = run_command(["filter", "signal", "--kernel", "box", "--border", "copy", "--at", "0"]).out
+    assert "box, 3 values: mean of neighbouring values: 1 / size" in signal
+    assert "output 0: F × H as applied = product, at the position in F" in signal
+    assert "11 × 0.333333 = 3.66667 -1 beyond the border (copy: value of 0)" in rows(signal)
 
 
 def test_json_and_exact_files_equal_scipy(tmp_path: Path) -> None:
@@ -111,11 +115,13 @@ def test_files_of_numbers_and_typed_kernels(tmp_path: Path) -> None:
         (["square", "--kernel", "sharpn"], 2, "Unknown kernel 'sharpn'"),
         (["square", "--kernel", "1 2; 3"], 2, "--kernel '1 2; 3' has rows of 2, 1 numbers"),
         (["square", "--kernel", "0,5 1"], 2, "--kernel '0,5 1' has commas"),
-        (["square", "--kernel", "box", "--sigma", "2"], 2, "--sigma has no effect on kernel box"),
-        (["square", "--kernel", "1 2", "--sigma", "2"], 2, "--sigma has no effect on --kernel '1 2'"),
+        (["square", "--kernel", "box", "--sigma", "2"], 2, "--sigma does not apply to kernel box"),
+        (["square", "--kernel", "1 2", "--sigma", "2"], 2, "--sigma does not apply to --kernel '1 2'"),
         (["square", "--kernel", "sharpen", "--size", "4"], 2, "size 4 of a kernel with a centre"),
         (["signal", "--kernel", "sobel-y"], 2, "Kernel sobel-y has two axes"),
         (["square", "--at", "7,0"], 2, "No output at 7,0"),
+        (["signal", "--at", "24"], 2, "No output at 24: the result is one row of 24"),
+        (["signal", "--pool", "max", "--at", "3,1"], 2, "No output at 3,1: the result is one row of 12"),
         (["square", "--stride", "0"], 2, "stride 0"),
         (["square", "--padding", "full"], 2, "snellen filter: argument --padding"),
         (["square", "--pool-size", "2"], 2, "--pool-size needs --pool"),

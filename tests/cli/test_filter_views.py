@@ -65,7 +65,7 @@ def test_shift_prints_zero_for_a_filter_and_not_for_a_fully_connected_layer(phot
     assert bank.out.count("across the border") == 7
     typed = run_command(["filter", "square", "--kernel", "1 2", "--convolve", "--shift", "-1,0"])
     assert typed.code == 0, typed.err
-    assert "1 to the right" in typed.out
+    assert "shift: 1 to the left, 0 down" in typed.out
 
 
 def test_run_names_what_planted_filters_resemble(
@@ -98,20 +98,25 @@ def test_run_names_what_planted_filters_resemble(
 WRONG: list[tuple[Callable[[str, str], list[str]], int, str]] = [
     (lambda photo, run: ["nofile.png", "--statistics"], 3, "nofile.png does not exist"),
     (lambda photo, run: [photo, "--statistics", "0"], 2, "at least 1"),
+    (lambda photo, run: [run, "--statistics"], 3, "--statistics."),
     (lambda photo, run: ["signal", "--statistics"], 3, "one axis"),
-    (lambda photo, run: [photo, "--statistics", "--kernel", "box"], 2, "--kernel has no effect on --statistics"),
+    (lambda photo, run: [photo, "--statistics", "--kernel", "box"], 2, "--kernel does not apply to --statistics"),
     (lambda photo, run: [photo, "--statistics", "--shift", "1,0"], 2, "two views"),
     (lambda photo, run: [photo, "--statistics", "--out", "a.png"], 2, "does not end in .html"),
     (lambda photo, run: [photo, "--shift", "5,0"], 2, "--shift needs --kernel"),
     (lambda photo, run: [photo, "--shift", "5", "--kernel", "box"], 2, "two whole numbers"),
     (lambda photo, run: [photo, "--shift", "0,0", "--kernel", "box"], 2, "moves nothing"),
     (lambda photo, run: [photo, "--shift", "58,0", "--kernel", "box"], 2, "without the border"),
-    (lambda photo, run: [photo, "--shift", "1,0", "--kernel", "box", "--stride", "2"], 2, "--stride has no effect"),
+    (
+        lambda photo, run: [photo, "--shift", "1,0", "--kernel", "box", "--stride", "2"],
+        2,
+        "--stride does not apply to",
+    ),
     (lambda photo, run: ["signal", "--shift", "1,0", "--kernel", "box"], 3, "one axis"),
     (lambda photo, run: [photo, "--run", "nowhere"], 3, "run.json is missing"),
     (lambda photo, run: ["scene", "--run", run], 3, "scene is no file"),
     (lambda photo, run: [run, "--run", run], 3, "is no file"),
-    (lambda photo, run: [photo, "--run", run, "--grey"], 2, "--grey has no effect on --run"),
+    (lambda photo, run: [photo, "--run", run, "--grey"], 2, "--grey does not apply to --run"),
     (lambda photo, run: [photo, "--run", run, "--out", "a.csv"], 2, "does not end in .html"),
     (lambda photo, run: [f"{run}/run.json", "--run", run], 3, "run.json"),
 ]

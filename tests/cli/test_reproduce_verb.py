@@ -88,9 +88,9 @@ def test_stored_shows_the_result_without_measuring(monkeypatch: pytest.MonkeyPat
         (["optimizers", "--seeds", "0"], "at least 1"),
         (["optimizers", "--seeds", "2"], "is deterministic"),
         (["optimizers", "--save", "a"], "--save"),
-        (["surface", "--stored", "--seeds", "3"], "--seeds has no effect with --stored"),
-        (["--stored", "--out", "a"], "--out has no effect with --stored"),
-        (["--quick"], "--quick has no effect without the NAME"),
+        (["surface", "--stored", "--seeds", "3"], "--seeds does not apply to --stored"),
+        (["--stored", "--out", "a"], "--out does not apply to --stored"),
+        (["--quick"], "--quick does not apply without the NAME"),
     ],
 )
 def test_errors_name_the_cause(arguments: list[str], cause: str) -> None:

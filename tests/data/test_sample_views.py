@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 import snellen
 from snellen.core.views import Table
 from snellen.data.formats import OpenOptions
@@ -31,6 +34,12 @@ def test_cells_are_those_of_the_file_and_imputed_ones_are_missing(tmp_path: Path
     assert isinstance(view, Table)
     assert view.columns == ["sample", "error", "colour", "size", "gap", "side"]
     assert view.rows[1][1:] == ["b", "red", "7028.77", "missing", "left"]
+
+
+def test_positions_of_pixels_have_as_few_digits_as_their_dtype_needs(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(96 * 10, dtype=np.uint8).reshape(10, 96)).save(tmp_path / "photo.png")
+    data = snellen.dataset(tmp_path / "photo.png", options=OpenOptions(format="image-surface"))
+    assert row_cells(data, 50, data.spec.input.columns) == ["0.5260417", "0.05"]
 
 
 def test_a_wide_table_shows_its_first_columns_and_says_so(tmp_path: Path) -> None:

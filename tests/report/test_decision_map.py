@@ -16,7 +16,7 @@ from raw_datasets import classes, labels, numbers, seeded
 
 from snellen.api import RunOptions, TrainedRun, train
 from snellen.core.spec import Classes, Column, Input
-from snellen.core.views import DecisionMap, Plot, Table, Text, View
+from snellen.core.views import DecisionMap, MapPoints, Plot, Table, Text, View
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
@@ -68,6 +68,44 @@ def test_the_page_shows_the_predicted_class_at_its_place(tmp_path: Path) -> None
     assert f"0 of {drawn} drawn samples" in figure or re.search(rf"\d+ of {drawn} drawn samples", figure)
     assert left > 0
     assert top > 0
+
+
+def surface(y_range: tuple[float, float]) -> DecisionMap:
+    corner = (0.0, y_range[0])
+    points = [
+        MapPoints(name=name, x=[corner[0]], y=[corner[1]], values=[1.0], filled=not k)
+        for k, name in enumerate(("training sample", "test sample"))
+    ]
+    values = torch.zeros(2, 2)
+    return DecisionMap(title="m", x="x", y="y", x_range=(0, 1), y_range=y_range, values=values, points=points,
+                       levels=(0.0, 1.0, 2.0), value_name="power", equal=y_range[1] > 1)  # fmt: skip
+
+
+@pytest.mark.parametrize("height", [1.0, 3.0])
+def test_the_legend_of_a_surface_has_the_symbols_of_its_samples_and_the_bar_its_title(height: float) -> None:
+    shown = view_html.html(surface((0.0, height)))
+    drawing, legend = shown.split('<ul class="legend">')
+    styles = [re.findall(r"<path d=\"M[^\"]*z?\" (?:fill=\"#\w+\" )?(stroke=\"#\w+\" stroke-width=\"\S+\")/>", part)
+              for part in (drawing, legend)]  # fmt: skip
+    assert styles[0] == styles[1]
+    assert len(styles[0]) == 4, "a white and a black outline of each symbol"
+    curved = [[("a" in d) for d in re.findall(r'<path d="M\S+ \S+?(m[^"]*)"', part)] for part in (drawing, legend)]
+    assert curved[0] == curved[1] == [True, True, False, False], "circles, then squares"
+    numbers_at = max(float(x) for x in re.findall(r'<text x="(\S+)" y="\S+">', drawing))
+    title_at = float(re.findall(r'translate\((\S+) \S+ rotate\(-90\)" text-anchor="middle">power', drawing)[0])
+    assert 0 < title_at - numbers_at < 40
+
+
+def test_axes_have_one_scale_where_perpendiculars_are_drawn_or_no_width_is_lost(tmp_path: Path) -> None:
+    x = torch.rand(80, 2, generator=seeded()) * torch.tensor([1.0, 2.0])
+    data = classes(x, (x[:, 0] + x[:, 1] / 2 > 1).long(), 2)
+    linear, knn = (maps(train(data, model=name, out=tmp_path / name))[0] for name in ("lda", "knn"))
+    assert isinstance(linear, DecisionMap)
+    assert isinstance(knn, DecisionMap)
+    assert linear.equal
+    assert not knn.equal
+    square = classes(x * torch.tensor([2.0, 1.0]), (x[:, 0] > 0.5).long(), 2)
+    assert maps(train(square, model="knn", out=tmp_path / "square"))[0].equal  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("model", ["lda", "knn", "random-forest", "svm", "mlp", "baseline"])

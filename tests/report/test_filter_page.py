@@ -103,8 +103,24 @@ def test_a_long_list_of_products_and_a_signal_in_the_browser(browser: Any, tmp_p
     write_page(tmp_path / "signal.html", [filter_stage(signal[None, None], kernel, "x", signal=True)], [(6, 0)], True)
     page.goto((tmp_path / "signal.html").as_uri())
     page.locator("input.x").fill("13")
-    assert shown(page) == f"Output 13,0 = {format_value(signal[14] - signal[12])}: sum of 3 products"
+    assert shown(page) == f"Output 13 = {format_value(signal[14] - signal[12])}: sum of 3 products"
+    assert page.locator(".terms span").all_text_contents() == ["12", "13", "14"]
+    assert page.locator(".kernel h3").inner_text() == "Kernel 3"
+    page.locator(".result svg").focus()
+    for key, place in (("End", 23), ("Home", 0)):
+        page.keyboard.press(key)
+        assert shown(page).startswith(f"Output {place} = ")
     page.close()
+
+
+@pytest.mark.parametrize(("side", "is_reduced"), [(288, False), (700, True)])
+def test_the_caption_of_the_whole_image_says_whether_it_is_reduced(tmp_path: Path, side: int, is_reduced: bool) -> None:
+    values = np.zeros((1, side, 216), np.uint8)
+    text = write_page(tmp_path / "page.html", [filter_stage(values, gabor(), "gabor")], [(9, 9)])
+    assert (f"216 × {side}, reduced" in text) == is_reduced
+    assert f"216 × {side}; " in text or is_reduced
+    assert "The empty frame has no outputs" in text
+    assert "Gabor kernels are not normalised" in text
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])

@@ -16,7 +16,14 @@ from snellen.api.first_layer import first_layer_of
 from snellen.core.errors import UsageError
 from snellen.core.views import ImageGrid
 from snellen.data.dataset import Dataset, Labelled
-from snellen.report.first_layer import compare_filters, deeper_views, filter_table, first_layer, first_layer_views
+from snellen.report.first_layer import (
+    compare_filters,
+    deeper_views,
+    filter_table,
+    first_layer,
+    first_layer_views,
+    nearest,
+)
 from snellen.tasks import FROM_MODULE, LEARNERS
 
 
@@ -122,6 +129,15 @@ def test_other_networks_have_none(body: list[nn.Module]) -> None:
     assert first_layer_views(learner.task, model, data.example("train"), data.spec) == []
 
 
+PIXELS = """img => {
+    const canvas = document.createElement('canvas');
+    canvas.width = img.naturalWidth; canvas.height = img.naturalHeight;
+    const context = canvas.getContext('2d');
+    context.drawImage(img, 0, 0);
+    return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, k) => k % 4 === 0);
+}"""
+
+
 def test_the_report_shows_each_filter_beside_its_template_and_is_reproducible(
     lenet_run: TrainedRun, browser: Any
 ) -> None:
@@ -143,6 +159,9 @@ def test_the_report_shows_each_filter_beside_its_template_and_is_reproducible(
         assert text.startswith(f"filter {index + 1}")
         if one.best is None:
             assert "resembles neither" in text
+            near = nearest(one)
+            assert f"nearest: {near.name}" in text
+            assert item.locator("img").nth(1).get_attribute("alt") == f"nearest: {near.name}"
         else:
             assert one.best.name in text
             assert f"r {one.best.correlation:.2f}" in text
@@ -150,19 +169,19 @@ def test_the_report_shows_each_filter_beside_its_template_and_is_reproducible(
         assert boxes[0]["width"] == pytest.approx(boxes[0]["height"], abs=1)
         assert boxes[0]["width"] < 120, "two filters a row on a phone"
         assert boxes[1]["x"] > boxes[0]["x"]
+        template = item.locator("img").nth(1).evaluate(PIXELS)
+        assert len(set(template)) > 1, "a template, of a filter that resembles neither the nearest"
         # The pixels of the picture are the weights: mid-grey is 0, the largest magnitude black or white.
-        pixels = item.locator("img").first.evaluate("""img => {
-            const canvas = document.createElement('canvas');
-            canvas.width = img.naturalWidth; canvas.height = img.naturalHeight;
-            const context = canvas.getContext('2d');
-            context.drawImage(img, 0, 0);
-            return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, k) => k % 4 === 0);
-        }""")
+        pixels = item.locator("img").first.evaluate(PIXELS)
         weights = layer.filters[index, 0]
         grey = ((weights / weights.abs().max() + 1) / 2 * 255).round().flatten()
         assert torch.equal(torch.tensor(pixels).float(), grey)
     maps = page.locator("figure:has(h3:text-is('Feature maps of the first layer')) li.image")
     assert maps.count() == 7
+    has_percentage = any(one.best is not None for one in expected.values())
+    caption = grid.locator("figcaption").inner_text()
+    assert ("the percentage" in caption) == has_percentage
+    assert ("“nearest: …”" in caption) == any(one.best is None for one in expected.values())
     deeper = page.locator("figure:has(h3:text-is('Feature maps of deeper layers')) li.image")
     assert [text.split("\n")[0] for text in deeper.all_inner_texts()] == ["features.3"] * 8
     assert page.get_by_text("Correlation of neighbouring pixels").is_visible()

@@ -125,6 +125,14 @@ def number_or_nan(text: str) -> float:
         return float("nan")
 
 
+def test_a_hint_to_scroll_is_shown_only_where_the_graph_is_cut_off(page: Any, tmp_path: Path) -> None:
+    open_page(page, trace_network(example("mario"), 0), tmp_path)
+    for width in (400, 1200):
+        page.set_viewport_size({"width": width, "height": 900})
+        is_cut = page.locator(".drawing .wide").evaluate("node => node.scrollWidth > node.clientWidth")
+        assert page.locator(".swipe").is_visible() == is_cut == (width == 400)
+
+
 def test_the_path_of_the_gradient_is_marked_and_its_source(page: Any, tmp_path: Path) -> None:
     open_page(page, trace_network(example("convolution"), 1), tmp_path)
     page.locator("input[value=backward]").check()

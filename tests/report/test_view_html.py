@@ -285,3 +285,14 @@ def test_series_of_one_colour_have_other_markers() -> None:
     paths = set(re.findall(r'<path id="m[^"]*" d="([^"]*)"', shown))
     assert len([d for d in paths if d.count("C") > 4]) == 1, "one circle"
     assert any(d.count("L") == 2 and "C" not in d for d in paths), "a triangle"
+
+
+def test_the_legend_shows_lines_as_lines_and_points_as_points() -> None:
+    """A line and the points of one colour, as of a class and its samples, have different symbols."""
+    series = [
+        Series(name="short", x=[0.0, 1.0], y=[0.0, 1.0], colour_index=0),
+        Series(name="samples of short", x=[0.0], y=[0.0], style="points", colour_index=0),
+        Series(name="counts", x=[0.0], y=[1.0], style="bars"),
+    ]
+    keys = re.findall(r"<li>(<i.*?</i>)", view_html.html(Plot(title="", x="x", y="y", series=series)))
+    assert [re.findall(r'class="(.*?)"', key) for key in keys] == [["line"], [], ["marker2"]]

@@ -18,6 +18,7 @@ from snellen.cli.filter_options import parse_number
 from snellen.core.errors import DataError, UsageError, short_repr, similar_names, suggest_name
 from snellen.filters.examples import EXAMPLES
 from snellen.filters.kernels import BANKS, KERNELS, MAX_SIZE, Array
+from snellen.filters.names import SIGNAL_KERNEL_NAMES
 
 TABLES = (".csv", ".tsv", ".txt")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
@@ -167,7 +168,7 @@ def choose_kernel(text: str, given: Mapping[str, Any], signal: bool) -> ChosenKe
         return _by_name(text, given, signal)
     if given:
         flag = next(iter(given))
-        raise UsageError(f"--{flag} has no effect on --kernel {short_repr(text)}", f"Leave it out, or name a kernel: "
+        raise UsageError(f"--{flag} does not apply to --kernel {short_repr(text)}", f"Leave it out, or name a kernel: "
                          f"{', '.join([*KERNELS, *BANKS])}.")  # fmt: skip
     if _TYPED.fullmatch(text):
         return _one(text if len(text) <= MAX_TITLE else "typed", _typed(text), signal)
@@ -194,14 +195,15 @@ def _by_name(name: str, given: Mapping[str, Any], signal: bool) -> ChosenKernel:
         if flag not in settings:
             names = ", ".join(f"--{other}" for other in settings)
             remedy = f"Its settings: {names}." if settings else "It has no settings: leave the flag out."
-            raise UsageError(f"--{flag} has no effect on kernel {name}", remedy)
+            raise UsageError(f"--{flag} does not apply to kernel {name}", remedy)
     made: Any = make(**given)
     kernels = {key: np.atleast_2d(kernel) for key, kernel in (made if isinstance(made, dict) else {name: made}).items()}
     words = "".join(
         f", {key} {','.join(f'{part:g}' for part in value) if isinstance(value, Sequence) else f'{value:g}'}"
         for key, value in given.items()
     )
-    return ChosenKernel(title=f"{name}{words}", kernels=kernels, summary=entry.summary, bank=name in BANKS)
+    summary = SIGNAL_KERNEL_NAMES.get(name, entry.summary) if one_dimensional else entry.summary
+    return ChosenKernel(title=f"{name}{words}", kernels=kernels, summary=summary, bank=name in BANKS)
 
 
 def _typed(text: str) -> Array:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from snellen.cli.filter_input import ChosenKernel, FilterInput
 from snellen.core.errors import UsageError
 from snellen.filters.correlation import Array
-from snellen.filters.stages import FilterStage, Term, filter_stage, format_value, require_memory, sum_of
-from snellen.filters.windows import BORDERS, Axis
+from snellen.filters.stages import FilterStage, filter_stage, format_value, require_memory, sum_of
+from snellen.filters.windows import BORDERS
 
 SUFFIXES = (".html", ".png", ".csv", ".npz")
 MAX_GRID = 16  # rows and columns of a grid that is printed whole
@@ -110,8 +110,12 @@ def grid_lines(values: Array | NDArray[Any], indent: str = "  ") -> list[str]:
     return [indent + " ".join(cell.rjust(width) for cell in row) for row in cells]
 
 
-def arithmetic_lines(stage: FilterStage, channel: int, x: int, y: int) -> list[str]:
-    """The arithmetic of one output: every product, or the largest of many, and their sum."""
+def arithmetic_lines(stage: FilterStage, channel: int, x: int, y: int, signal: bool = False) -> list[str]:
+    """The arithmetic of one output: every product, or the largest of many, and their sum; a signal has no y."""
+
+    def at(x: int, y: int) -> str:
+        return f"{x}" if signal else f"{x},{y}"
+
     terms = stage.terms(channel, x, y)
     total = float(stage.result[channel, y, x])
     name = f" of channel {channel + 1}" if len(stage.result) > 1 else ""
@@ -119,31 +123,29 @@ def arithmetic_lines(stage: FilterStage, channel: int, x: int, y: int) -> list[s
         values = ", ".join(format_value(term.value) for term in terms[:MAX_TERMS])
         chosen = next(term for term in terms if term.weight)
         more = f" and {len(terms) - MAX_TERMS} more" if len(terms) > MAX_TERMS else ""
-        return [f"output {x},{y}{name}: max({values}{more}) = {format_value(total)}",
-                f"  its gradient goes to the input at {chosen.x},{chosen.y}"]  # fmt: skip
+        return [f"output {at(x, y)}{name}: max({values}{more}) = {format_value(total)}",
+                f"  its gradient goes to the input at {at(chosen.x, chosen.y)}"]  # fmt: skip
     if stage.kind == "mean":
         values = " + ".join(format_value(term.value) for term in terms[:MAX_TERMS])
         more = f" + {len(terms) - MAX_TERMS} more" if len(terms) > MAX_TERMS else ""
-        return [f"output {x},{y}{name}: ({values}{more}) / {len(terms)} = {format_value(total)}",
+        return [f"output {at(x, y)}{name}: ({values}{more}) / {len(terms)} = {format_value(total)}",
                 f"  its gradient goes to all {len(terms)} values, 1/{len(terms)} to each"]  # fmt: skip
     shown = terms if len(terms) <= MAX_TERMS else sorted(terms, key=lambda term: -abs(term.product))[:MAX_TERMS]
-    lines = [f"output {x},{y}{name}: F × H as applied = product, at the position x,y of F"]
+    where = "position in F" if signal else "position x,y of F"
+    lines = [f"output {at(x, y)}{name}: F × H as applied = product, at the {where}"]
     columns = [[format_value(number) for number in (term.value, term.weight, term.product)] for term in shown]
     widths = [max(len(row[k]) for row in columns) for k in range(3)]
     for term, row in zip(shown, columns, strict=True):
         value, weight, product = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(f"  {value} × {weight} = {product}   {term.x},{term.y}{_beyond(term, stage.x)}")
+        beyond = ""
+        if term.outside:
+            repeated = f"value of {at(*term.source)}" if term.source else "0"
+            beyond = f"  beyond the border ({stage.x.border}: {repeated})"
+        lines.append(f"  {value} × {weight} = {product}   {at(term.x, term.y)}{beyond}")
     if len(shown) < len(terms):
         rest = total - sum(term.product for term in shown)
         lines.append(f"  and {len(terms) - len(shown):,} smaller products, together {format_value(rest)}")
     return [*lines, f"  sum = {format_value(total)}"]
-
-
-def _beyond(term: Term, axis: Axis) -> str:
-    if not term.outside:
-        return ""
-    repeated = f"value of {term.source[0]},{term.source[1]}" if term.source else "0"
-    return f"  beyond the border ({axis.border}: {repeated})"
 
 
 def _text(
@@ -159,9 +161,10 @@ def _text(
         lines += ["", *_stage_lines(stage, read.signal, chosen)]
         if places is not None:
             for channel in range(min(3, len(stage.result))):
-                lines += ["", *arithmetic_lines(stage, channel, *places[k])]
+                lines += ["", *arithmetic_lines(stage, channel, *places[k], read.signal)]
     if places is None and not _is_small(stages[-1].result, read.signal):
-        lines += ["", "The arithmetic of one output: --at X,Y. A page with that of every output: --out FILE.html."]
+        at = "--at X" if read.signal else "--at X,Y"
+        lines += ["", f"The arithmetic of one output: {at}. A page with that of every output: --out FILE.html."]
     return lines
 
 

@@ -36,7 +36,7 @@ def chosen_view(args: argparse.Namespace) -> Callable[[argparse.Namespace, Custo
     """The view that the flags ask for, or None.
 
     Raises:
-        UsageError: two views, or a flag that has no effect on the view.
+        UsageError: two views, or a flag that does not apply to the view.
     """
     names = [name for name in VIEWS if name in args]
     if not names:
@@ -48,7 +48,7 @@ def chosen_view(args: argparse.Namespace) -> Callable[[argparse.Namespace, Custo
     unused = [flag for flag in vars(args) if flag not in (*_SHARED, *flags, names[0])]
     if unused:
         flag = unused[0].replace("_", "-")
-        raise UsageError(f"--{flag} has no effect on --{names[0]}", f"Leave out --{flag}, or --{names[0]}.")
+        raise UsageError(f"--{flag} does not apply to --{names[0]}", f"Leave out --{flag}, or --{names[0]}.")
     return view
 
 
@@ -59,6 +59,8 @@ def run_statistics(args: argparse.Namespace, custom: CustomLearners) -> int:
     from snellen.metrics.pixel_correlation import pixel_correlation
 
     out = _check_page(args)
+    if Path(args.input).expanduser().is_dir():
+        raise DataError(f"{args.input} is a folder", f"Its images: snellen data {args.input} --statistics.")
     read = _image(args)
     values = read.values
     notes = [note.replace(", each channel filtered by itself", "") for note in read.recognised_as]
@@ -99,7 +101,7 @@ def run_shift(args: argparse.Namespace, custom: CustomLearners) -> int:
     from snellen.filters.shifts import check_shift
 
     if "out" in args:
-        raise UsageError("--out has no effect on --shift", "Leave it out; --json prints the numbers.")
+        raise UsageError("--out does not apply to --shift", "Leave it out; --json prints the numbers.")
     text = vars(args).get("kernel") or (EXAMPLES[args.input].kernel if args.input in EXAMPLES else "")
     if not text:
         raise UsageError("--shift needs --kernel", "Give one: --kernel sobel-x.")
@@ -125,7 +127,8 @@ def run_shift(args: argparse.Namespace, custom: CustomLearners) -> int:
     rows.append(["fully connected, random weights", size, _number(first.layer_difference), _number(first.layer_rms)])
     columns = ["map of the shifted image − shifted map", "pixels", "largest difference", "RMS of the map"]
     terminal.print_text(f"{read.name}: {'; '.join(read.recognised_as)}")
-    terminal.print_text(f"shift: {dx} to the right, {dy} downwards\n\n{terminal.table(columns, rows)}")
+    terminal.print_text(f"shift: {_words(dx, 'to the right', 'to the left')}, {_words(dy, 'down', 'up')}\n")
+    terminal.print_text(terminal.table(columns, rows))
     exact = all(check.filter_difference == 0 for check in checks.values())
     precision = "exactly" if exact else "up to rounding"
     layer = "does not" if first.layer_difference > 0 else "has no output here"
@@ -211,6 +214,11 @@ def _write_page(path: Path, name: str, notes: Sequence[str], title: str, section
     content = page(title, name, header, body).encode()
     file_io.write_bytes(path, content)
     terminal.print_message(f"{path}: page of {len(content) / 1000:,.0f} kB")
+
+
+def _words(pixels: int, ahead: str, back: str) -> str:
+    """A shift along one axis in words: "5 to the left"."""
+    return f"{abs(pixels)} {back if pixels < 0 else ahead}"
 
 
 def _number(value: float) -> str:

@@ -85,10 +85,10 @@ def _check_flags(names: Sequence[str], values: dict[str, object]) -> None:
     flags = [f"--{name}" for name in ("seeds", "quick", "device", "out") if name in values]
     if flags and "stored" in values:
         raise UsageError(
-            f"{flags[0]} has no effect with --stored, which measures nothing", f"Omit {flags[0]} or --stored."
+            f"{flags[0]} does not apply to --stored, which measures nothing", f"Omit {flags[0]} or --stored."
         )
     if flags and not names:
-        raise UsageError(f"{flags[0]} has no effect without the NAME of a table", "snellen reproduce lists the names.")
+        raise UsageError(f"{flags[0]} does not apply without the NAME of a table", "snellen reproduce lists the names.")
 
 
 def _measure(

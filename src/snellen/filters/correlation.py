@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from snellen.core.errors import DataError, UsageError
-from snellen.filters.windows import Axis, filter_axis
+from snellen.filters.windows import Axis, filter_axis, require_output_at
 
 Array = NDArray[np.float64]
 
@@ -171,12 +171,7 @@ def products_at(image: NDArray[Any], plan: Filtering, x: int, y: int = 0) -> Pro
     Raises:
         UsageError: if the result has no such pixel.
     """
-    rows, columns = plan.shape
-    if not (0 <= x < columns and 0 <= y < rows):
-        raise UsageError(
-            f"No output at {x},{y}: the result has {columns} columns and {rows} rows",
-            f"Give X from 0 to {columns - 1} and Y from 0 to {rows - 1}.",
-        )
+    require_output_at(x, y, plan.shape)
     at_y, at_x = plan.y.sources(y), plan.x.sources(x)
     values = take(image, at_y, at_x).astype(np.float64)
     outside = [

@@ -19,6 +19,12 @@ KERNEL_NAMES = {
     "sobel-y": "∂/∂y: [−1 0 1]ᵀ [1 2 1]",
     "gabor": "cosine of a wavelength, orientation and phase under a Gaussian",
 }
+SIGNAL_KERNEL_NAMES = {  # where the line of a signal differs
+    "identity": "the signal itself: 1",
+    "shift": "moved by dx values: δ",
+    "box": "mean of neighbouring values: 1 / size",
+    "gaussian": "Gaussian, or its derivative of --order x,0",
+}
 BANK_NAMES = {
     "gabor-bank": "Gabor kernels of several wavelengths, orientations and phases",
     "gaussian-bank": "the Gaussian and its derivatives of orders 1 and 2, and ∂x³",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from snellen.core.errors import UsageError, suggest_name
 from snellen.filters.names import POOLING_NAMES
-from snellen.filters.windows import MAX_PADDING, Axis, require_outputs
+from snellen.filters.windows import MAX_PADDING, Axis, require_output_at, require_outputs
 
 Array = NDArray[np.float64]
 
@@ -101,12 +101,7 @@ def window_at(image: NDArray[Any], pooled: Pooled, x: int, y: int = 0) -> tuple[
     Raises:
         UsageError: if the result has no such pixel.
     """
-    rows, columns = pooled.y.outputs, pooled.x.outputs
-    if not (0 <= x < columns and 0 <= y < rows):
-        raise UsageError(
-            f"No output at {x},{y}: the result has {columns} columns and {rows} rows",
-            f"Give X from 0 to {columns - 1} and Y from 0 to {rows - 1}.",
-        )
+    require_output_at(x, y, (pooled.y.outputs, pooled.x.outputs))
     values = image[np.ix_(pooled.y.positions(y), pooled.x.positions(x))].astype(np.float64)
     return values, None if pooled.argmax is None else int(values.argmax())
 

@@ -161,3 +161,19 @@ def require_outputs(axis: Axis, name: str, remedy: str = "Give a smaller window.
             f"A window of {axis.span} values is longer than {name}: {room} values with the padding",
             remedy,
         )
+
+
+def require_output_at(x: int, y: int, shape: tuple[int, ...]) -> None:
+    """Raise UsageError if a result (rows, columns) has no output at column `x`, row `y`."""
+    rows, columns = shape
+    if 0 <= x < columns and 0 <= y < rows:
+        return
+    if rows == 1:
+        place = f"{x},{y}" if y else f"{x}"
+        raise UsageError(
+            f"No output at {place}: the result is one row of {columns}", f"Give X from 0 to {columns - 1}."
+        )
+    raise UsageError(
+        f"No output at {x},{y}: the result has {columns} columns and {rows} rows",
+        f"Give X from 0 to {columns - 1} and Y from 0 to {rows - 1}.",
+    )

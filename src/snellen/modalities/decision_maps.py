@@ -19,7 +19,8 @@ Path = list[tuple[float, float]]
 
 MAX_UNITS = 512  # hidden units of a network whose regions are counted
 MAX_SEGMENTS = 1500  # of unit lines in a drawing
-MAX_ASPECT = 2.5  # of the ranges of two axes with one scale
+MAX_ASPECT = 3.0  # of the ranges of two axes with one scale, where perpendiculars are drawn
+FILLING = (0.6, 1.1)  # range of y by that of x, between which a map with one scale is as wide as the page allows
 NUM_LEVELS = 8  # about, of a surface
 NUM_PERPENDICULARS = 6  # points whose distance is drawn
 
@@ -60,11 +61,11 @@ def class_map(
     boundary = _linear_boundary(space, layers) if linear and layers else _class_contours(space, values, side)
     lines = [MapLines(name="decision boundary", kind="boundary", paths=boundary)]
     parts = [f"{wrong:,} of {total:,} drawn samples are misclassified."]
-    equal = _is_equal(space)
-    if linear and layers:
-        perpendiculars = _perpendiculars(space, layers)
+    perpendiculars = _perpendiculars(space, layers) if linear and layers else []
+    equal = _is_equal(space, bool(perpendiculars))
+    if perpendiculars:
         lines.append(MapLines(name="distance from the boundary", kind="distance", paths=perpendiculars))
-        if perpendiculars and not equal:
+        if not equal:
             parts.append("The axes have different scales, so a perpendicular does not look perpendicular.")
     unit_lines, sentence = _unit_lines(space, layers)
     note = "" if side == 161 else f"Predicted at {side} × {side} points."
@@ -114,7 +115,7 @@ def surface_map(
         value_name=name,
         points=[_points(space, k, values=numbers.double().tolist()) for k, numbers in enumerate(truth)],
         lines=[*unit_lines, MapLines(name="contour line of the model", kind="boundary", paths=paths)],
-        equal=_is_equal(space),
+        equal=_is_equal(space, False),
         caption=_sentences(
             "Samples have the colour of their true number: one that is hard to see is predicted well.",
             "The levels of the colour bar divide the map into equal areas." * is_skewed,
@@ -257,10 +258,11 @@ def _has_log(space: InputSpace) -> bool:
     return any(axis.log for axis in space.axes)
 
 
-def _is_equal(space: InputSpace) -> bool:
-    """Whether both axes can have one scale."""
-    first, second = (axis.high - axis.low for axis in space.axes)
-    return not _has_log(space) and 1 / MAX_ASPECT <= first / second <= MAX_ASPECT
+def _is_equal(space: InputSpace, has_perpendiculars: bool) -> bool:
+    """Whether both axes have one scale: where right angles are drawn, or where it costs no width."""
+    across, up = (axis.high - axis.low for axis in space.axes)
+    low, high = (1 / MAX_ASPECT, MAX_ASPECT) if has_perpendiculars else FILLING
+    return not _has_log(space) and low <= up / across <= high
 
 
 def _sentences(*parts: str) -> str:

@@ -58,7 +58,8 @@ def row_cells(data: Dataset[Labelled], id: int, columns: Sequence[Column]) -> li
     """Values of the first columns of a row: numbers, names of categories, and "missing" where one was imputed."""
     if not columns:
         return []
-    values = data.source.read(np.array([id]), data.preprocessing)[0].tolist()
+    array = np.asarray(data.source.read(np.array([id]), data.preprocessing)[0])
+    values = array.tolist()
     missing = (
         data.source.missing[id] if isinstance(data.source, ArraySource) and data.source.missing is not None else ()
     )
@@ -69,6 +70,11 @@ def row_cells(data: Dataset[Labelled], id: int, columns: Sequence[Column]) -> li
         if column.categories is not None:
             cells.append(column.categories[part.index(max(part))])
         else:
-            cells.append("missing" if len(missing) and missing[start] else f"{part[0]:.10g}")
+            cells.append("missing" if len(missing) and missing[start] else _shortest(array[start]))
         start += column.width
     return cells
+
+
+def _shortest(value: np.generic) -> str:
+    """A number with as few digits as its dtype needs: 0.1 of float32 is no 0.1000000015."""
+    return f"{float(str(value)) if isinstance(value, np.floating) else value.item():.10g}"

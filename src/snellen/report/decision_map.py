@@ -34,6 +34,8 @@ _LINE_STYLES = {
     "unit": 'stroke-width="0.9" stroke-dasharray="4 3" opacity="0.75"',
 }
 _MANY_UNITS = 'stroke-width="0.6" opacity="0.3"'
+_HALO = 'stroke="#fff" stroke-width="2.6"'  # of samples on a surface: a white and a black line, seen on any colour
+_OUTLINE = 'stroke="#000" stroke-width="0.9"'
 _CONTOUR = 'stroke="#000" stroke-width="0.8" opacity="0.55"'
 
 
@@ -242,16 +244,18 @@ def _colour_bar(frame: _Frame) -> str:
         f'fill="#{bytes(colour).hex()}"/>'
         for k, colour in enumerate(colours)
     )
-    labels = []
+    labels, longest = [], 0
     every = max(1, math.ceil(count / (frame.height / 16)))
     for k in range(0, count, every):
         y = TOP + frame.height * (1 - (k / (count - 1) if count > 1 else 0.5))
         text = _level_text(view.levels[k])
+        longest = max(longest, len(text))
         labels.append(f'<text x="{x + width + 4:.1f}" y="{y + 4:.1f}">{text}</text>')
     middle = TOP + frame.height / 2
     name = escape(_shortened(view.value_name, int(frame.height / CHARACTER)))
+    title = min(WIDTH - 4, x + width + 4 + CHARACTER * longest + 14)
     labels.append(
-        f'<text transform="translate({WIDTH - 4} {middle:.1f}) rotate(-90)" text-anchor="middle">{name}</text>'
+        f'<text transform="translate({title:.1f} {middle:.1f}) rotate(-90)" text-anchor="middle">{name}</text>'
     )
     return bars + f'<g fill="currentColor">{"".join(labels)}</g>'
 
@@ -315,9 +319,9 @@ def _surface_samples(frame: _Frame, points: MapPoints) -> str:
     groups: defaultdict[int, list[str]] = defaultdict(list)
     for x, y, index in zip(points.x, points.y, bins.tolist(), strict=True):
         groups[index].append(f"M{frame.across(x):.1f} {frame.up(y):.1f}" + marker(int(not points.filled), frame.radius))
-    stroke = 'stroke="#fff"' if points.filled else 'stroke="#000"'
-    return "".join(
-        f'<path d="{"".join(d)}" fill="#{bytes(colours[index]).hex()}" {stroke} stroke-width="0.8"/>'
+    halo = "".join("".join(d) for d in groups.values())
+    return f'<path d="{halo}" {_HALO}/>' + "".join(
+        f'<path d="{"".join(d)}" fill="#{bytes(colours[index]).hex()}" {_OUTLINE}/>'
         for index, d in sorted(groups.items())
     )
 
@@ -374,8 +378,11 @@ def _keys(view: DecisionMap) -> list[tuple[str, str]]:
     ]
     if len(view.classes) > MAX_KEYS:
         keys.append(("", f"and {len(view.classes) - MAX_KEYS} more classes"))
-    for points in view.points:
-        shape = marker(int(not view.classes and not points.filled), 4)
+    for points in view.points if not view.classes else ():
+        path, fill = f'<path d="M7 7{marker(int(not points.filled), 4)}"', bytes(_colours(np.array([0.7]))[0]).hex()
+        keys.append((_key(f'{path} {_HALO}/>{path} fill="#{fill}" {_OUTLINE}/>'), points.name))
+    for points in view.points if view.classes else ():
+        shape = marker(0, 4)
         style = 'fill="currentColor"' if points.filled else 'style="fill:var(--paper,#fff)" stroke="currentColor"'
         keys.append((_key(f'<path d="M7 7{shape}" {style} stroke-width="1.5"/>'), points.name))
     if any(any(points.wrong) for points in view.points):

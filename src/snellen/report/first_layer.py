@@ -216,7 +216,9 @@ def filter_table(layer: FirstLayer) -> Table:
         title="",
         columns=["filter", "resembles", "parameters", "r", "limit of r", *colour, "explained"],
         rows=rows,
-        caption=_legend(list(matches.values()), layer),
+        caption=_legend(list(matches.values()), layer, any(one.best is not None for one in matches.values()))
+        + " One colour: the fraction of the sum of squares in the first principal component of the channels."
+        * bool(colour),
     )
 
 
@@ -226,12 +228,18 @@ def nearest(one: Resemblance) -> Match | None:
     return max(near, key=lambda match: match.margin, default=None)
 
 
+_NEITHER = "Beside a filter that resembles neither is its nearest template, “nearest: …”, which does not count. "
+
+
 def _filter_grid(layer: FirstLayer, order: list[int], matches: dict[int, Resemblance]) -> ImageGrid:
+    shown = [matches[k] for k in order]
+    has_neither = any(one.best is None and nearest(one) is not None for one in shown)
     return ImageGrid(
         title="Filters of the first layer",
         items=[_filter_item(layer.filters[k], k, matches[k]) for k in order],
         caption=f"{_which(len(order), len(layer.filters))}Left the weights (mid-grey is 0), right the derivative of a "
-        f"Gaussian or the Gabor filter that they resemble most. {_legend(list(matches.values()), layer)}",
+        f"Gaussian or the Gabor filter that they resemble most. {_NEITHER * has_neither}"
+        f"{_legend(list(matches.values()), layer, any(one.best is not None for one in shown))}",
         compact=True,
     )
 
@@ -240,21 +248,22 @@ def _filter_item(weights: Tensor, index: int, matches: Resemblance) -> Annotated
     """A filter, and to its right the template it resembles, in the colour of the filter. Mid-grey is 0."""
     in_colour = len(weights) == RGB
     values = weights if in_colour else torch.from_numpy(matches.pattern).float()[None]
-    best, template = matches.best, torch.zeros_like(values)
-    lines = [f"filter {index + 1}"]
-    if best is None:
-        near = nearest(matches)
-        lines.append("is zero" if near is None else "resembles neither")
-        if near is not None:
-            lines.append(f"{near.family}: r {near.correlation:.2f}, limit {near.limit:.2f}")
-    else:
+    best, near = matches.best, nearest(matches)
+    lines, panels = [f"filter {index + 1}"], []
+    if best is not None:
         lines += [best.name, best.parameters, f"r {best.correlation:.2f}, explains {100 * matches.explained:.0f} %"]
-        template = torch.from_numpy(best.template).float()[None]
+    elif near is not None:
+        lines += ["resembles neither", f"nearest: {near.name}", near.parameters]
+        lines += [f"r {near.correlation:.2f}, limit {near.limit:.2f}"]
+    else:
+        lines.append("is zero")
+    if (shown := best or near) is not None:
+        template = torch.from_numpy(shown.template).float()[None]
         if in_colour:
             template = template * torch.from_numpy(matches.colour).float().view(-1, 1, 1)
-    panel = _signed(template, "no template" if best is None else f"template: {best.name}")
+        panels = [_signed(template, f"{'nearest' if best is None else 'template'}: {shown.name}")]
     return AnnotatedImage(
-        values=values, low=-_peak(values), high=_peak(values), caption="\n".join(lines), panels=[panel]
+        values=values, low=-_peak(values), high=_peak(values), caption="\n".join(lines), panels=panels
     )
 
 
@@ -271,14 +280,18 @@ def _which(shown: int, count: int) -> str:
     return "" if shown == count else f"The {shown} of {count} filters with the largest norms. "
 
 
-def _legend(matches: list[Resemblance], layer: FirstLayer) -> str:
+def _legend(matches: list[Resemblance], layer: FirstLayer, has_percentage: bool) -> str:
     height, width = layer.filters.shape[2:]
     derivative, gabor = limits(height, width)
     passing = sum(one.best is not None for one in matches)
     few = _which(len(matches), len(layer.filters))
+    percentage = (
+        "; the percentage is the fraction of the filter's sum of squares, all channels, that the template explains"
+    )
+    percentage *= has_percentage
     return (
-        f"{few}r is the normalised correlation; the percentage is the fraction of the filter's sum of squares, all "
-        "channels, that the template explains. Orientations go from the x axis towards the y axis, which points down. "
+        f"{few}r is the normalised correlation{percentage}. Orientations go from the x axis towards the y axis, which "
+        "points down. "
         f"A filter of {width}x{height} resembles a derivative if r > {derivative:.2f}, a Gabor filter if r > "
         f"{gabor:.2f}: 2.5 % of random filters of this size exceed each after the same search. {passing} of "
         f"{len(matches)} filters {'passes' if passing == 1 else 'pass'}; of as many random ones about "

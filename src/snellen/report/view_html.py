@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snellen.core.views import AnnotatedImage, Board, Cell, DecisionMap, ImageGrid, Matrix, Plot, Table, Text, View
+from snellen.core.views import (
+    AnnotatedImage,
+    Board,
+    Cell,
+    DecisionMap,
+    ImageGrid,
+    Matrix,
+    Plot,
+    Series,
+    Table,
+    Text,
+    View,
+)
 from snellen.report import palette
 from snellen.report.board import board_svg
 from snellen.report.confusion_matrix import confusion_matrix_html
@@ -89,18 +101,21 @@ def _is_numeric(cells: Sequence[Cell], names: bool) -> bool:
 def _plot(view: Plot) -> str:
     legend = ""
     if len(view.series) > 1:
-        keys = "".join(
-            f"<li>{_key(view, k if line.colour_index is None else line.colour_index)}{escape_name(line.name)}</li>"
-            for k, line in enumerate(view.series)
-        )
+        keys = "".join(f"<li>{_key(view, line, k)}{escape_name(line.name)}</li>" for k, line in enumerate(view.series))
         legend = f'<ul class="legend">{keys}</ul>'
     return figure_html("plot", view.title, plot_svg(view) + legend, view.caption)
 
 
-def _key(view: Plot, index: int) -> str:
-    """The symbol of a series in the legend."""
-    marker = palette.marker_index(index) if view.style == "points" else 0
-    shape = f' class="marker{marker}"' if marker else ""
+def _key(view: Plot, line: Series, position: int) -> str:
+    """The symbol of a series in the legend: a short line, the marker of its points, or a square for bars."""
+    index = position if line.colour_index is None else line.colour_index
+    style = line.style or view.style
+    if style == "points":
+        marker = palette.marker_index(index)
+        kind = f"marker{marker}" if marker else ""
+    else:
+        kind = "marker2" if style == "bars" else "line"
+    shape = f' class="{kind}"' if kind else ""
     return f'<i{shape} style="background:{palette.CSS[palette.series_colour(index)]}"></i>'
 
 

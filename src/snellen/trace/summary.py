@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from snellen.trace.check import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE
+from snellen.trace.check import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE, SMALL
 from snellen.trace.descent import NetworkTrace, SeedOutcomes, TracedState
 from snellen.trace.labels import parameter_names, unit_names
 from snellen.trace.network_file import MARK, network_json
@@ -146,7 +146,9 @@ def check_lines(trace: NetworkTrace) -> list[str]:
     lines = [
         f"{numbers:,} gradients {verdict} with autograd (largest relative deviation {_deviation(auto)}, "
         f"{AUTOGRAD_TOLERANCE:g} allowed) and with central finite differences ({_deviation(finite)}, "
-        f"{DIFFERENCE_TOLERANCE:g} allowed)."
+        f"{DIFFERENCE_TOLERANCE:g} allowed).",
+        f"A deviation is relative to the larger of both numbers, or to {SMALL:g} max(1, |E|): gradients far below "
+        "that may differ visibly.",
     ]
     if kinks:
         lines.append(

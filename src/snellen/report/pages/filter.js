@@ -25,6 +25,7 @@ function start(root, stage) {
   const select = root.querySelector("select");
   const sliders = { x: root.querySelector("input.x"), y: root.querySelector("input.y") };
   const result = root.querySelector(".result svg");
+  const place = (x, y) => minus(stage.signal ? String(x) : `${x},${y}`);
   let at = { x: stage.at[0], y: stage.at[1] };
 
   function terms(channel) {
@@ -61,7 +62,7 @@ function start(root, stage) {
     const beyond = outside ? `, ${outside} of them beyond the border` : "";
     const what = { max: `largest of ${found.length} values`, mean: `mean of ${found.length} values` };
     root.querySelector(".sum").textContent =
-      `Output ${at.x},${at.y} = ${format(total)}: ${what[stage.kind] || `sum of ${found.length} products`}${beyond}`;
+      `Output ${place(at.x, at.y)} = ${format(total)}: ${what[stage.kind] || `sum of ${found.length} products`}${beyond}`;
     const holder = root.querySelector(".arithmetic");
     if (stage.x.taps <= 5 && stage.y.taps <= 7) {
       const body = element("tbody", "");
@@ -70,7 +71,7 @@ function start(root, stage) {
           const chosen = stage.kind === "max" && term.weight === 1;
           const cell = element("td", term.out ? "out" : chosen ? "chosen" : "", words(term));
           if (!stage.kind) cell.append(element("b", "", `= ${format(term.product)}`));
-          cell.append(element("span", "", `${minus(String(term.x))},${minus(String(term.y))}${term.out ? " border" : ""}`));
+          cell.append(element("span", "", `${place(term.x, term.y)}${term.out ? " border" : ""}`));
           return cell;
         })));
       }
@@ -81,8 +82,8 @@ function start(root, stage) {
       const items = shown.map((term) => {
         const product = stage.kind === "max" ? "" : ` = ${format(term.product)}`;
         const factor = stage.kind === "max" ? format(term.value) : `${format(term.value)} × ${format(term.weight)}`;
-        const place = `${minus(String(term.x))},${minus(String(term.y))}${term.out ? " border" : ""}`;
-        return element("li", term.out ? "out" : "", `${factor}${product} at ${place}`);
+        const where = `${place(term.x, term.y)}${term.out ? " border" : ""}`;
+        return element("li", term.out ? "out" : "", `${factor}${product} at ${where}`);
       });
       if (found.length > shown.length) {
         const rest = total - shown.reduce((sum, term) => sum + term.product, 0);
@@ -124,7 +125,8 @@ function start(root, stage) {
 
   for (const kind of ["pointermove", "pointerdown"]) result.addEventListener(kind, point);
   result.addEventListener("keydown", (event) => {
-    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+      Home: [stage.crop.x - at.x, 0], End: [stage.crop.x + stage.crop.w - 1 - at.x, 0] };
     const step = steps[event.key];
     if (!step) return;
     event.preventDefault();

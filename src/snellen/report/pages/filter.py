@@ -39,6 +39,7 @@ MAPS = 16  # of a bank that are shown in full size
 OVERVIEW_SIDE, MAP_SIDE = 560, 176  # pixels of the images of a whole image, and of the maps of a bank
 TABLE_TAPS = (5, 7)  # columns and rows of a window up to which every product has its place; of others the largest
 LISTED = 12
+GABOR_SIZE = "Gabor kernels are not normalised: of an 8-bit image a response may reach several thousand."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ def bank_page(
     reduced = maps[0].image.shape != (height, width)
     lead = "Kernel and map of each; 0 is mid-grey, each map has its own range."
     lead += " A pixel of a map is the response of largest magnitude in its square." if reduced else ""
+    lead += f" {GABOR_SIZE}" if title.startswith("gabor") else ""
     body = _stage_html(part, scales[0], scales[1], place, False)
     first = Section(title=f"{len(maps)} maps", body=f'<ul class="maps">{items}</ul>', lead=lead)
     lead = f"Of all kernels it has the strongest response at {place[0]},{place[1]}."
@@ -138,6 +140,7 @@ def _data(part: Interactive, place: tuple[int, int]) -> dict[str, Any]:
         "region": vars(part.region),
         "crop": vars(part.crop),
         "cell": part.cell,
+        "signal": part.signal,
         "offset": part.offset,
         "at": place,
         "kind": stage.kind,
@@ -165,6 +168,7 @@ def _lead(part: Interactive) -> str:
             lead += f" Beyond the border: {x.border} ({BORDERS[x.border].summary})."
         if x.stride > 1 or x.dilation > 1:
             lead += f" Stride {x.stride}, dilation {x.dilation}."
+        lead += f" {GABOR_SIZE}" if stage.title.startswith("gabor") else ""
     if len(part.values) < len(stage.source):
         lead += " Only the first channel fits in the page."
     return lead
@@ -181,27 +185,29 @@ def _stage_html(
         scale = result_scale = GreyScale(low=min(ends), high=max(ends))
     if len(source) not in (1, 3):
         source, result = source[:1], result[:1]
-    whole = "" if part.whole else f" Columns {crop.x} to {crop.x + crop.w - 1}, rows {crop.y} to {crop.y + crop.h - 1}."
+    rows = "" if signal else f", rows {crop.y} to {crop.y + crop.h - 1}"
+    whole = f" {'Positions' if signal else 'Columns'} {crop.x} to {crop.x + crop.w - 1}{rows}." * (not part.whole)
+    frame = " The empty frame has no outputs: its pixels are the centre of no window drawn here." * part.framed
     greys = ["Bars from 0." if signal else f"{each}." for each in (scale, result_scale)]
     size = f"{stage.x.outputs} values" if signal else f"{stage.x.outputs} × {stage.y.outputs}"
-    keys = "Point at it, or focus it and press the arrow keys."
+    keys = "Point at it, or focus it and press the arrow keys, Home or End."
     left = _figure("input", "Input", region_svg(part, source, scale, place), f"{greys[0]} {_border_words(part)}")
     right = _figure(
-        "result", f"Result, {size}", result_svg(part, result, result_scale, place), f"{greys[1]}{whole} {keys}"
+        "result", f"Result, {size}", result_svg(part, result, result_scale, place), f"{greys[1]}{whole}{frame} {keys}"
     )
     if stage.kernel is not None:
         words = "As applied: flipped." if stage.plan is not None and stage.plan.convolve else ""
         words += f" Sum {format_value(sum_of(stage.kernel))}."
         weights = stage.weights()
         assert weights is not None
-        middle = _figure("kernel", f"Kernel {_shape(stage.kernel)}", kernel_svg(weights), words.strip())
+        middle = _figure("kernel", f"Kernel {_shape(stage.kernel, signal)}", kernel_svg(weights), words.strip())
         trio = f'<div class="trio{" rows" if signal else ""}">{left}{middle}{right}</div>'
     else:
         words = "Gradient of the sum of the outputs."
         words += " Lines lead from the middle of each window to the values it reaches." if draws_paths(part) else ""
         middle = _figure("gradient", "The gradient's path", gradient_svg(part, place), words)
         trio = f'<div class="trio {"rows" if signal else "pair"}">{left}{right}{middle}</div>'
-    sum_line, table = _arithmetic(stage, place)
+    sum_line, table = _arithmetic(stage, place, signal)
     lead = f'<p class="lead">{escape(_lead(part))}</p>' if _lead(part) else ""
     return (
         f'<p class="formula">{_formula(stage.formula)}</p>{lead}'
@@ -218,8 +224,8 @@ def _figure(kind: str, title: str, body: str, caption: str) -> str:
     return f'<figure class="{kind}"><h3>{escape(title)}</h3>{body}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def _shape(kernel: Array) -> str:
-    return f"{kernel.shape[1]} × {kernel.shape[0]}"
+def _shape(kernel: Array, signal: bool) -> str:
+    return f"{kernel.shape[1]}" if signal else f"{kernel.shape[1]} × {kernel.shape[0]}"
 
 
 def _border_words(part: Interactive) -> str:
@@ -231,7 +237,7 @@ def _border_words(part: Interactive) -> str:
 
 def _controls(part: Interactive, place: tuple[int, int], signal: bool) -> str:
     crop = part.crop
-    ranges = [("x", "Column x", crop.x, crop.w, place[0])]
+    ranges = [("x", "Position x" if signal else "Column x", crop.x, crop.w, place[0])]
     ranges += [] if signal else [("y", "Row y", crop.y, crop.h, place[1])]
     labels = "".join(
         f'<label>{label} <input class="{axis}" type="range" min="{first}" max="{first + count - 1}" value="{at}">'
@@ -247,7 +253,9 @@ def _controls(part: Interactive, place: tuple[int, int], signal: bool) -> str:
 
 
 def _overview(part: Interactive, scale: GreyScale, result_scale: GreyScale) -> str:
-    """The whole input and result, reduced, with the part that the page computes."""
+    """The whole input and result, reduced if they are large, with the part that the page computes."""
+    if part.signal:
+        return '<p class="small">--at X chooses the part.</p>'
     stage, crop = part.stage, part.crop
     clipped_region = Region(
         x=max(0, part.region.x),
@@ -265,13 +273,16 @@ def _overview(part: Interactive, scale: GreyScale, result_scale: GreyScale) -> s
         body = f'<image href="{overview_uri(shown, of, OVERVIEW_SIDE)}" width="{width}" height="{height}"/>'
         body += rectangle("edge", box.x, box.y, box.w, box.h)
         drawing = svg(width, height, body, f'role="img" aria-label="{name}, with the part above marked"')
-        caption = f"{width} × {height}, reduced; the dashed part is the one above, at full resolution."
+        reduced = ", reduced" if max(width, height) > OVERVIEW_SIDE else ""
+        caption = (
+            f"{width} × {height}{reduced}; the dashed part is the one above{', at full resolution' if reduced else ''}."
+        )
         images.append(_figure("", name, drawing, caption))
     words = '<p class="small">--at X,Y chooses the part.</p>'
     return f'<h3 class="overview">The whole image</h3><div class="whole">{"".join(images)}</div>{words}'
 
 
-def _arithmetic(stage: FilterStage, place: tuple[int, int]) -> tuple[str, str]:
+def _arithmetic(stage: FilterStage, place: tuple[int, int], signal: bool) -> tuple[str, str]:
     """Sentence and HTML of the products of one output: what the script shows before anything is moved."""
     terms = stage.terms(0, *place)
     outside = sum(term.outside for term in terms)
@@ -279,10 +290,10 @@ def _arithmetic(stage: FilterStage, place: tuple[int, int]) -> tuple[str, str]:
     what = {"max": f"largest of {len(terms)} values", "mean": f"mean of {len(terms)} values"}
     total = float(stage.result[0, place[1], place[0]])
     count = what.get(stage.kind, f"sum of {len(terms)} products")
-    sentence = f"Output {place[0]},{place[1]} = {format_value(total)}: {count}{beyond}"
+    sentence = f"Output {place[0] if signal else f'{place[0]},{place[1]}'} = {format_value(total)}: {count}{beyond}"
     if stage.x.taps <= TABLE_TAPS[0] and stage.y.taps <= TABLE_TAPS[1]:
         rows = [terms[k : k + stage.x.taps] for k in range(0, len(terms), stage.x.taps)]
-        body = "".join(f"<tr>{''.join(_cell(stage, term) for term in row)}</tr>" for row in rows)
+        body = "".join(f"<tr>{''.join(_cell(stage, term, signal) for term in row)}</tr>" for row in rows)
         return escape(sentence), f'<table class="terms"><tbody>{body}</tbody></table>'
     key = (lambda term: -term.value) if stage.kind == "max" else (lambda term: -abs(term.product))
     shown = sorted(terms, key=key)[:LISTED]
@@ -290,7 +301,7 @@ def _arithmetic(stage: FilterStage, place: tuple[int, int]) -> tuple[str, str]:
     for term in shown:
         factor = format_value(term.value) + (f" × {format_value(term.weight)}" if stage.kind != "max" else "")
         product = "" if stage.kind == "max" else f" = {format_value(term.product)}"
-        items.append(f'<li class="{"out" if term.outside else ""}">{factor}{product} at {_place(term)}</li>')
+        items.append(f'<li class="{"out" if term.outside else ""}">{factor}{product} at {_place(term, signal)}</li>')
     if len(terms) > len(shown):
         rest = total - sum(term.product for term in shown)
         together = "" if stage.kind == "max" else f", together {format_value(rest)}"
@@ -298,14 +309,14 @@ def _arithmetic(stage: FilterStage, place: tuple[int, int]) -> tuple[str, str]:
     return escape(sentence), f'<ul class="listed">{"".join(items)}</ul>'
 
 
-def _cell(stage: FilterStage, term: Term) -> str:
+def _cell(stage: FilterStage, term: Term, signal: bool) -> str:
     chosen = stage.kind == "max" and term.weight == 1
     kind = "out" if term.outside else "chosen" if chosen else ""
     words = format_value(term.value)
     if not stage.kind:
         words += f" × {format_value(term.weight)}<b>= {format_value(term.product)}</b>"
-    return f'<td class="{kind}">{words}<span>{_place(term)}</span></td>'
+    return f'<td class="{kind}">{words}<span>{_place(term, signal)}</span></td>'
 
 
-def _place(term: Term) -> str:
-    return f"{term.x},{term.y}".replace("-", "−") + (" border" if term.outside else "")
+def _place(term: Term, signal: bool) -> str:
+    return (f"{term.x}" if signal else f"{term.x},{term.y}").replace("-", "−") + (" border" if term.outside else "")

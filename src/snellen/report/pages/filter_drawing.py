@@ -54,6 +54,16 @@ class Interactive:
         return (self.crop.w, self.crop.h) == (self.stage.x.outputs, self.stage.y.outputs)
 
     @property
+    def signal(self) -> bool:
+        """Whether it is a signal, drawn as bars."""
+        return self.cell[1] > 1
+
+    @property
+    def framed(self) -> bool:
+        """Whether the result is drawn in a frame of the size of the input."""
+        return not self.signal and self.offset != (0, 0)
+
+    @property
     def offset(self) -> tuple[int, int]:
         """Pixels from the corner of the drawing of the result to its first output.
 

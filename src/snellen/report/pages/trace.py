@@ -13,7 +13,7 @@ from snellen.core.views import Metric, Table
 from snellen.report import view_html
 from snellen.report.html_text import escape, escape_nowrap
 from snellen.report.pages.layout import Section, join_sections, page
-from snellen.report.pages.trace_drawing import network_graph, network_grids, widest_edge
+from snellen.report.pages.trace_drawing import graph_style, network_graph, network_grids, widest_edge
 from snellen.trace.activations import ACTIVATIONS, Array
 from snellen.trace.descent import NetworkTrace, SeedOutcomes, TracedState
 from snellen.trace.labels import describe, parameter_names, unit_names
@@ -25,6 +25,9 @@ MAX_NUMBERS = 5_000  # numbers with a gradient in all states of the page
 DIGITS = 9  # significant digits of a number in the page
 LONG_TABLE = 60  # rows from which a table is folded
 CURVE_WIDTH, CURVE_HEIGHT = 520, 170
+INDEX_ORDER = (
+    " A place in a grid is [row,column], or [channel,row,column], from 0; snellen filter writes x,y = column,row."
+)
 
 
 def trace_page(
@@ -45,7 +48,8 @@ def trace_page(
     sections = [
         Section(
             title="Forward and backward",
-            lead="Point at a unit, an edge or a cell, or move to it with the Tab key, to see its formula.",
+            lead="Point at a unit, an edge or a cell, or move to it with the Tab key, to see its formula."
+            + INDEX_ORDER * any(len(shape) > 1 for shape in network.shapes),
             body=_controls(trace) + drawing + '<div class="formula" id="formula" aria-live="polite"></div>',
         ),
         Section(title="Loss", body=_curve(trace)),
@@ -64,6 +68,7 @@ def trace_page(
     script = (resources("snellen.report.pages") / "trace.js").read_text(encoding="utf-8")
     data = json.dumps(_data(trace, is_graph), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     style = (resources("snellen.report.pages") / "trace.css").read_text(encoding="utf-8")
+    style += graph_style(network) if is_graph else ""
     return page(
         title, describe(network), header, join_sections(sections), f"const D = {data};\n{script}", style=f"\n{style}"
     )
@@ -155,12 +160,13 @@ def _controls(trace: NetworkTrace) -> str:
     )
     options = "".join(f'<option value="{k}">{k + 1}</option>' for k in range(samples))
     sample = f'<label>Sample <select id="sample">{options}</select></label>' if samples > 1 else ""
-    chosen = "" if len(trace.states) == trace.steps + 1 else f" The slider has {len(trace.states)} of these states."
+    count = len(trace.states)
+    chosen = "" if count == trace.steps + 1 else f"The slider shows {count} of these states, more of the first ones."
     return (
         f'<div class="controls" id="controls" hidden>{slider if last else ""}{toggle}{sample}</div>'
         f'<p class="now" id="now" aria-live="polite">After 0 of {trace.steps:,} update{"s" * (trace.steps != 1)}: '
         f"E = {format_value(trace.losses[0])}{_target_text(trace.states[0])}</p>"
-        + (f'<p class="small">{escape(chosen.strip())}</p>' if chosen else "")
+        + (f'<p class="small">{escape(chosen)}</p>' if chosen else "")
     )
 
 
@@ -274,12 +280,9 @@ def _seeds(outcomes: SeedOutcomes) -> Section:
 
 
 def _check(trace: NetworkTrace) -> str:
-    text = (
-        "The backward pass is written out by hand, in float64, and compared with PyTorch’s autograd and with central "
-    )
     lines = [
-        text
-        + "finite differences of E. A deviation is relative to the larger of both numbers, or to 0.001 max(1, |E|).",
+        "The backward pass is written out by hand, in float64, and compared with PyTorch’s autograd and with central "
+        "finite differences of E.",
         *check_lines(trace),
     ]
     return "".join(f"<p>{_exponents(line)}</p>" for line in lines)

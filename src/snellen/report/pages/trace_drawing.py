@@ -17,6 +17,7 @@ from snellen.trace.network import TracedNetwork
 COLUMN, ROW, RADIUS, MARGIN = 170, 112, 31, 48  # of the graph, in its units
 LABELLED = 8  # edges between two layers up to which edges show their numbers, where there is room
 LABEL_WIDTH, LABEL_HEIGHT = 58, 19  # of a number beside an edge
+SMALLEST = 0.72  # scale of the graph on a narrow screen
 PLACES = (0.36, 0.6, 0.27, 0.5, 0.72)  # of the way along an edge at which its number may stand
 
 
@@ -24,7 +25,7 @@ def network_graph(state: TracedState) -> str:
     """The network as units and edges, with the values of the first sample."""
     network = state.network
     sizes = [shape[0] for shape in network.shapes]
-    width, height = COLUMN * (len(sizes) - 1) + 2 * MARGIN + 2 * RADIUS, ROW * max(sizes) + 30
+    width, height = _graph_width(network), ROW * max(sizes) + 30
     names, values = unit_names(network), [network.inputs, *state.traced.a]
 
     def place(layer: int, unit: int) -> tuple[float, float]:
@@ -74,7 +75,7 @@ def network_graph(state: TracedState) -> str:
             ]
     hidden = sum(len(parameters[f"{layer}.weight"]) for layer in range(len(network.layers))) - len(taken)
     more = "<span>point at an edge for its number</span>" if hidden else ""
-    min_width = round(0.72 * width)
+    min_width = round(SMALLEST * width)
     kind = "network dense" if widest < 5 else "network"
     key_lines = "".join(
         f'<span class="{sign}"><svg viewBox="0 0 40 10" aria-hidden="true"><line class="line" x1="0" y1="5" x2="40" '
@@ -82,12 +83,24 @@ def network_graph(state: TracedState) -> str:
         for sign, text in (("plus", "positive, solid"), ("minus", "negative, dashed"))
     )
     return (
-        f'<div class="wide"><svg class="{kind}" viewBox="0 0 {width} {height}" width="{round(1.15 * width)}" '
+        f'<div class="drawing"><div class="wide"><svg class="{kind}" viewBox="0 0 {width} {height}" '
+        f'width="{round(1.15 * width)}" '
         f'style="max-width:max(100%,{min_width}px);min-width:{min_width}px" role="group" aria-label="Network">'
         f"{''.join(edges)}"
-        f'{"".join(units)}{"".join(labels)}</svg></div><p class="key">{key_lines}'
+        f"{''.join(units)}{''.join(labels)}</svg></div>"
+        f'<p class="small swipe">Scroll sideways for the whole graph.</p></div><p class="key">{key_lines}'
         f"<span>wider: larger magnitude</span>{more}</p>"
     )
+
+
+def _graph_width(network: TracedNetwork) -> int:
+    return COLUMN * (len(network.shapes) - 1) + 2 * MARGIN + 2 * RADIUS
+
+
+def graph_style(network: TracedNetwork) -> str:
+    """Style that shows the hint to scroll where the page is narrower than the graph."""
+    width = round(SMALLEST * _graph_width(network))
+    return f"@container drawing (width < {width}px) {{ .swipe {{ display: block; }} }}\n"
 
 
 def _is_near(place: tuple[float, float], taken: Sequence[tuple[float, float]]) -> bool:

@@ -111,8 +111,11 @@ def group_views(predictions: Predictions, data: Dataset[Labelled]) -> list[View]
         others = order[NEAREST:][permutation(max(0, len(order) - NEAREST), 0, "others", k)[:OTHERS]]
         shown = torch.cat([order[:NEAREST], others])
         remarks = [f"nearest {n + 1}" if n < NEAREST else "at random" for n in range(len(shown))]
-        caption = f"The {min(NEAREST, len(order))} nearest to the centre of {len(rows):,} samples"
-        caption += f", and {len(others)} others at random." if len(others) else "."
+        if len(order) > NEAREST:
+            caption = f"The {NEAREST} samples nearest to the centre of {len(order):,}, and {len(others)} at random."
+        else:
+            count = len(order)
+            caption = f"All {count} samples, nearest to the centre first." if count > 1 else "The only sample."
         ids = predictions["ids"][shown].tolist()
         result.append(samples_view(data, ids, remarks, f"Cluster {k}", caption, "which", None))
     return result
