@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snellen.core.errors import DataError, UsageError
+from snellen.core.errors import DataError, UsageError, counted
 from snellen.filters.windows import Axis, filter_axis
 
 Array = NDArray[np.float64]
@@ -174,7 +174,7 @@ def products_at(image: NDArray[Any], plan: Filtering, x: int, y: int = 0) -> Pro
     rows, columns = plan.shape
     if not (0 <= x < columns and 0 <= y < rows):
         raise UsageError(
-            f"No output at {x},{y}: the result has {columns} columns and {rows} rows",
+            f"No output at {x},{y}: the result has {counted(columns, 'column')} and {counted(rows, 'row')}",
             f"Give X from 0 to {columns - 1} and Y from 0 to {rows - 1}.",
         )
     at_y, at_x = plan.y.sources(y), plan.x.sources(x)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snellen.core.errors import UsageError, suggest_name
+from snellen.core.errors import UsageError, counted, suggest_name
 from snellen.filters.names import POOLING_NAMES
 from snellen.filters.windows import MAX_PADDING, Axis, require_outputs
 
@@ -104,7 +104,7 @@ def window_at(image: NDArray[Any], pooled: Pooled, x: int, y: int = 0) -> tuple[
     rows, columns = pooled.y.outputs, pooled.x.outputs
     if not (0 <= x < columns and 0 <= y < rows):
         raise UsageError(
-            f"No output at {x},{y}: the result has {columns} columns and {rows} rows",
+            f"No output at {x},{y}: the result has {counted(columns, 'column')} and {counted(rows, 'row')}",
             f"Give X from 0 to {columns - 1} and Y from 0 to {rows - 1}.",
         )
     values = image[np.ix_(pooled.y.positions(y), pooled.x.positions(x))].astype(np.float64)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snellen.core.errors import counted
 from snellen.filters.correlation import Array
 from snellen.filters.stages import FilterStage, Term, format_value, sum_of
 from snellen.filters.windows import BORDERS
@@ -101,7 +102,7 @@ def bank_page(
     lead = "Kernel and map of each; 0 is mid-grey, each map has its own range."
     lead += " A pixel of a map is the response of largest magnitude in its square." if reduced else ""
     body = _stage_html(part, scales[0], scales[1], place, False)
-    first = Section(title=f"{len(maps)} maps", body=f'<ul class="maps">{items}</ul>', lead=lead)
+    first = Section(title=counted(len(maps), "map"), body=f'<ul class="maps">{items}</ul>', lead=lead)
     lead = f"Of all kernels it has the strongest response at {place[0]},{place[1]}."
     second = Section(title=strongest.title, body=body, lead=lead)
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape("; ".join(recognised_as))}</p>'
@@ -183,7 +184,7 @@ def _stage_html(
         source, result = source[:1], result[:1]
     whole = "" if part.whole else f" Columns {crop.x} to {crop.x + crop.w - 1}, rows {crop.y} to {crop.y + crop.h - 1}."
     greys = ["Bars from 0." if signal else f"{each}." for each in (scale, result_scale)]
-    size = f"{stage.x.outputs} values" if signal else f"{stage.x.outputs} × {stage.y.outputs}"
+    size = counted(stage.x.outputs, "value") if signal else f"{stage.x.outputs} × {stage.y.outputs}"
     keys = "Point at it, or focus it and press the arrow keys."
     left = _figure("input", "Input", region_svg(part, source, scale, place), f"{greys[0]} {_border_words(part)}")
     right = _figure(
@@ -276,7 +277,7 @@ def _arithmetic(stage: FilterStage, place: tuple[int, int]) -> tuple[str, str]:
     terms = stage.terms(0, *place)
     outside = sum(term.outside for term in terms)
     beyond = f", {outside} of them beyond the border" if outside else ""
-    what = {"max": f"largest of {len(terms)} values", "mean": f"mean of {len(terms)} values"}
+    what = {"max": f"largest of {counted(len(terms), 'value')}", "mean": f"mean of {counted(len(terms), 'value')}"}
     total = float(stage.result[0, place[1], place[0]])
     count = what.get(stage.kind, f"sum of {len(terms)} products")
     sentence = f"Output {place[0]},{place[1]} = {format_value(total)}: {count}{beyond}"
