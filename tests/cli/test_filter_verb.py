@@ -130,6 +130,20 @@ def test_files_of_numbers_and_typed_kernels(tmp_path: Path) -> None:
         (["scene", "--kernel", "gabor-bank", "--pool", "max"], 2, "--pool after a bank"),
         (["square", "--out", "x.gif"], 2, "--out x.gif does not end in"),
         (["grey.png", "--kernel", "box", "--out", "grey.png"], 2, "--out grey.png is the input"),
+        (["kk.csv", "--kernel", "kk.csv", "--out", "kk.csv"], 2, "--out kk.csv is the input"),
+        (["signal", "--kernel", "kk.csv", "--out", "kk.csv"], 2, "--out kk.csv is the kernel"),
+        (["signal", "--kernel", "kk.csv", "--out", "link.csv"], 2, "--out link.csv is the kernel"),
+        (["signal", "--kernel", "link.csv", "--out", "kk.csv"], 2, "--out kk.csv is the kernel"),
+        (["signal", "--kernel", "kk.csv", "--out", "hard.csv"], 2, "--out hard.csv is the kernel"),
+        (["grey.html", "--statistics", "--out", "grey.html"], 2, "--out grey.html is the input"),
+        (["square", "--out", "x.csv", "--out", "./x.csv"], 2, "--out x.csv is given twice"),
+        (["signal", "--grey"], 2, "--grey has no effect on signal"),
+        (["impulse", "--grey"], 2, "--grey has no effect on impulse"),
+        (["square", "--grey", "--statistics"], 2, "--grey has no effect on square"),
+        (["square", "--padding", "valid", "--border", "wrap"], 2, "--border has no effect on --padding valid"),
+        (["square", "--padding", "0", "--border", "wrap"], 2, "--border has no effect on --padding 0"),
+        (["square", "--at", "1"], 2, "--at 1 names a column of a signal"),
+        (["grey.png", "--kernel", "box", "--at", "1"], 2, "--at 1 names a column of a signal"),
         (["scene", "--out", "x.csv"], 2, "x.csv: a .csv holds one channel"),
         (["scene", "--kernel", "box", "--dilation", "400", "--out", "x.html"], 2, "A window of 801 × 801 pixels"),
     ],
@@ -143,10 +157,26 @@ def test_errors_have_a_cause_and_a_remedy(
     Path("junk.png").write_bytes(b"not an image" * 9)
     Image.fromarray(np.zeros((4, 4), np.uint8)).save("grey.png")
     before = Path("grey.png").read_bytes()
+    Path("grey.html").write_bytes(before)
+    Path("kk.csv").write_text("0,0,1\n", encoding="utf-8")
+    Path("link.csv").symlink_to("kk.csv")
+    Path("hard.csv").hardlink_to("kk.csv")
     result = run_command(["filter", *arguments])
     first, *others = result.err.splitlines()
     assert (result.code, result.out) == (code, "")
     assert first.startswith(f"snellen: {cause}")
     assert len(others) == 1
     assert others[0].startswith("  ")
-    assert Path("grey.png").read_bytes() == before
+    assert Path("grey.png").read_bytes() == Path("grey.html").read_bytes() == before
+    assert Path("kk.csv").read_text(encoding="utf-8") == "0,0,1\n"
+
+
+def test_outputs_make_their_folder_and_replace_links(tmp_path: Path) -> None:
+    """The rule of every command that writes a file: `export`, `sample` and `trace` have it too."""
+    (tmp_path / "dangling.csv").symlink_to(tmp_path / "target.csv")
+    for words in (["filter", "square", "--out", "new/folder/x.csv"], ["trace", "--out", "other/folder/x.html"]):
+        assert run_command([*words[:-1], str(tmp_path / words[-1])]).code == 0
+        assert (tmp_path / words[-1]).is_file()
+    assert run_command(["filter", "square", "--out", str(tmp_path / "dangling.csv")]).code == 0
+    assert not (tmp_path / "dangling.csv").is_symlink()
+    assert not (tmp_path / "target.csv").exists()

@@ -145,6 +145,15 @@ def test_an_image_of_one_value_and_one_of_one_row(tmp_path: Path) -> None:
     assert json.loads(run_command(["filter", "square", "--statistics", "--json"]).out)["over"] == "bands"
 
 
+def test_distances_beyond_the_shorter_side_are_mentioned(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (20, 30), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "small.png")
+    done = run_command(["filter", str(tmp_path / "small.png"), "--statistics", "100"])
+    assert "distances up to 19 of 100 pixels: the shorter side has 20 pixels" in done.out
+    assert "distances up to" not in run_command(["filter", str(tmp_path / "small.png"), "--statistics", "19"]).out
+    assert "up to 7 of 9 pixels: the shorter side has 8" in run_command(["data", "digits", "--statistics", "9"]).out
+
+
 def test_data_prints_the_statistics_of_images_and_not_of_rows() -> None:
     done = run_command(["data", "digits", "--statistics", "2", "--json"])
     found = done.lines[0]["pixel_correlation"]

@@ -84,6 +84,20 @@ def test_a_file_may_leave_the_weights_to_a_seed(tmp_path: Path) -> None:
     assert trace(str(path), "--json").lines[0]["losses"] != first["losses"]
 
 
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "net.json").write_text(network_file(), encoding="utf-8-sig")
+    assert trace(str(tmp_path / "net.json")).code == 0
+
+
+def test_the_advised_learning_rate_does_not_diverge() -> None:
+    for words in (["mario", "--lr", "1e10", "--steps", "50"], ["--inputs", "900", "--target", "1", "--lr", "50"]):
+        words += [] if "--steps" in words else ["--hidden", "0", "--steps", "200"]
+        result = trace(*words)
+        assert result.code == 5
+        rate = result.err.split("such as --lr ")[1].split(",")[0]
+        assert trace(*words, "--lr", rate).code == 0
+
+
 def network_file(**changes: Any) -> str:
     plain = {"layers": [{"kind": "linear", "units": 1}], "inputs": [[1, 2]], "targets": [[1]]}
     return json.dumps({**plain, **changes})
@@ -109,6 +123,10 @@ FILES = {
     "window": network_file(layers=[{"kind": "conv2d", "size": 9}], inputs=[[[1, 2], [3, 4]]], targets=[[[1]]]),
     "one sample": network_file(layers=[{"kind": "batch-norm"}], targets=[[1, 2]]),
     "huge": network_file(layers=[{"kind": "linear", "units": 10**20}]),
+    "duplicate key": network_file()[:-1] + ', "lr": 1, "lr": 2}',
+    "duplicate key of a layer": network_file().replace('"units": 1', '"units": 1, "units": 1'),
+    "key beside the network": json.dumps({"format": "snellen trace", "network": json.loads(network_file()), "lr": 1}),
+    "no network": json.dumps({"format": "snellen trace", "losses": []}),
     "many units": network_file(layers=[{"kind": "linear", "units": 17}]),
 }
 
@@ -131,9 +149,9 @@ def test_a_wrong_file_is_named_with_a_cause_and_a_remedy(name: str, tmp_path: Pa
         ("no.json", 3, "no.json is missing"),
         ("--target 1", 2, "needs --inputs"),
         ("--inputs 2,a --target 1", 2, "'a' is not a finite number"),
-        ("--inputs 1,2;3 --target 1;2", 2, "Sample 2 of the inputs has 1 numbers"),
-        ("--inputs 1 --target 1;2", 2, "1 samples of inputs and 2 of targets"),
-        ("--inputs 1 --target 1 --weights 1", 2, "1 weights are given, and the network has 4 (2 + 2)"),
+        ("--inputs 1,2;3 --target 1;2", 2, "Sample 2 of the inputs has 1 number,"),
+        ("--inputs 1 --target 1;2", 2, "There is 1 sample of inputs and 2 of targets"),
+        ("--inputs 1 --target 1 --weights 1", 2, "1 weight is given, and the network has 4 (2 + 2)"),
         ("--inputs 1 --target 2 --loss bce", 2, "outside 0 … 1"),
         ("--inputs 1 --target 1,1 --loss cross-entropy", 2, "no probability distribution"),
         ("--inputs 1 --target 1 --hidden 99", 2, "at most 16 units"),
@@ -146,7 +164,11 @@ def test_a_wrong_file_is_named_with_a_cause_and_a_remedy(name: str, tmp_path: Pa
         ("lecture003 --lr 0", 2, "above 0"),
         ("lecture003 --lr 1e6 --steps 9", 5, "not finite after 3 updates"),
         ("lecture003 --out here.txt", 2, "does not end in .html"),
-        ("lecture003 --out no/such.html", 2, "is not a folder"),
+        ("lecture003 --lr 1e308 --steps 5", 5, "after 1 update"),
+        ("lecture003 --lr 1e308 --steps 5", 5, "such as --lr 0.1, or at most --steps 0."),
+        ("--list --steps 4", 2, "--steps has no effect on --list"),
+        ("xor --list", 2, "NETWORK has no effect on --list"),
+        ("--inputs 1,2 --target 1 --hidden 0 --activation relu", 2, "--activation has no effect on --hidden 0"),
     ],
 )
 def test_wrong_arguments_are_named_with_a_remedy(words: str, code: int, part: str) -> None:

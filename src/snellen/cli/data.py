@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import STATISTICS_HELP, CustomLearners, add_data_options, int_at_least, open_data
+from snellen.core.errors import counted
 from snellen.data.names import FILE_COUNTS
 
 if TYPE_CHECKING:
@@ -69,11 +70,13 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         more = f" and {len(names) - limit:,} more (all with --json)" if len(names) > limit else ""
         terminal.print_text(f"\ntargets: {', '.join(names[:limit])}{more}")
     if statistics is not None:
-        from snellen.report.image_statistics import correlation_table
+        from snellen.report.image_statistics import correlation_table, distance_limit
 
-        correlation = correlation_table(statistics, f"{statistics.images:,} training images")
+        correlation = correlation_table(statistics, counted(statistics.images, "training image"))
         coefficients = terminal.table(list(correlation.columns), correlation.rows, args.format)
         terminal.print_text(f"\n{coefficients}\n{correlation.caption}")
+        if farthest := distance_limit(statistics, args.statistics):
+            terminal.print_text(farthest)
     for finding in data.findings:
         terminal.print_text(f"\n{finding.severity}: {finding.message}")
         if places := finding.unmentioned(MAX_SHOWN):

@@ -10,6 +10,7 @@ from typing import Any
 from snellen.cli.filter_options import KERNEL_SETTINGS, add_kernel_settings, pair, whole
 from snellen.cli.filter_views import add_view_flags, chosen_view
 from snellen.cli.main import make_parser
+from snellen.cli.output_files import check_outputs
 from snellen.core.errors import UsageError
 from snellen.filters.names import BANK_NAMES, BORDER_NAMES, EXAMPLE_NAMES, KERNEL_NAMES, POOLING_NAMES
 
@@ -25,6 +26,7 @@ def run(arguments: Sequence[str], custom: Any) -> int:
 
     check_input(args.input)
     outputs = [filter_output.check_output(Path(path)) for path in vars(args).get("out", [])]
+    check_outputs(outputs, {"the input": args.input, "the kernel": vars(args).get("kernel", "")})
     given = {name: vars(args)[name] for name in KERNEL_SETTINGS if name in vars(args)}
     kernel_text, pooling = vars(args).get("kernel"), vars(args).get("pool")
     if kernel_text is None and pooling is None and args.input in EXAMPLES:
@@ -40,7 +42,13 @@ def run(arguments: Sequence[str], custom: Any) -> int:
     if unused:
         flag, needed = unused[0].replace("_", "-"), "--pool" if unused[0].startswith("pool") else "--kernel"
         raise UsageError(f"--{flag} needs {needed}", f"Give {needed}, or leave the flag out.")
+    if "border" in vars(args) and vars(args).get("padding") in ("valid", 0):
+        raise UsageError(
+            f"--border has no effect on --padding {args.padding}: no value beyond the border is used",
+            "Leave out --border, or --padding.",
+        )
     read = read_input(args.input, "grey" in vars(args))
+    _check_place(args, read.signal)
     chosen = None
     stages: list[FilterStage] = []
     options = {flag: vars(args)[flag] for flag in _FILTER_FLAGS if flag in vars(args)}
@@ -87,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--at", type=_place, metavar="X,Y", help="Print the arithmetic of the output in column X, row "
                         "Y, from 0; X of a signal")  # fmt: skip
     parser.add_argument("--out", action="append", metavar="FILE", help="Write .html (page), .png (image), .csv or "
-                        ".npz (exact numbers); may be repeated")  # fmt: skip
+                        ".npz (exact numbers), overwritten if it exists; may be repeated")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="Print one JSON object")
     add_kernel_settings(parser)
     add_view_flags(parser)
@@ -113,5 +121,15 @@ def _padding(text: str) -> str | int:
     return int(text[:9])
 
 
-def _place(text: str) -> tuple[int, int]:
-    return pair(text) if "," in text else (whole(text), 0)
+def _place(text: str) -> tuple[int, int] | int:
+    return pair(text) if "," in text else whole(text)
+
+
+def _check_place(args: argparse.Namespace, signal: bool) -> None:
+    """Make --at a pair; raises UsageError for one number where the input has two axes."""
+    at = vars(args).get("at")
+    if isinstance(at, int):
+        if not signal:
+            raise UsageError(f"--at {at} names a column of a signal, and {args.input} has rows and columns",
+                             f"Give both: --at {at},0.")  # fmt: skip
+        args.at = (at, 0)

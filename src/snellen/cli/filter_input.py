@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from snellen.cli.filter_numbers import read_numbers
 from snellen.cli.filter_options import parse_number
-from snellen.core.errors import DataError, UsageError, short_repr, similar_names, suggest_name
+from snellen.core.errors import DataError, UsageError, counted, short_repr, similar_names, suggest_name
 from snellen.filters.examples import EXAMPLES
 from snellen.filters.kernels import BANKS, KERNELS, MAX_SIZE, Array
 from snellen.filters.names import SIGNAL_KERNEL_NAMES
@@ -61,10 +61,12 @@ def check_input(name: str) -> None:
     path = Path(os.path.expanduser(name))
     if name in EXAMPLES:
         return
-    if not name or not os.path.lexists(path):
+    if not name:
+        raise DataError("The name of INPUT is empty", "Give an image, a .csv of numbers or an example.")
+    if not os.path.lexists(path):
         near = similar_names(name, list(EXAMPLES))
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Examples: {', '.join(EXAMPLES)}."
-        raise DataError(f"{name or 'INPUT'} does not exist", f"Give an image, a .csv of numbers or an example. {hint}")
+        raise DataError(f"{name} does not exist", f"Give an image, a .csv of numbers or an example. {hint}")
     if path.is_dir():
         raise DataError(f"{name} is a folder", "Give one image, a .csv of numbers or an example.")
 
@@ -74,6 +76,7 @@ def read_input(name: str, grey: bool) -> FilterInput:
 
     Raises:
         DataError: if the file does not exist or cannot be read.
+        UsageError: grey numbers.
     """
     if name in EXAMPLES:
         values = EXAMPLES[name].make()
@@ -85,12 +88,18 @@ def read_input(name: str, grey: bool) -> FilterInput:
             read = _of_numbers(name, table.ravel() if min(table.shape) == 1 else table, "a table", *notes)
         else:
             read = _read_image(name, path)
+    if grey and read.numbers:
+        raise UsageError(f"--grey has no effect on {name}: numbers have no colour", "Leave out --grey.")
     return grey_input(read) if grey else read
 
 
 def _of_numbers(name: str, values: NDArray[Any], what: str, *notes: str) -> FilterInput:
     signal = values.ndim == 1
-    size = f"signal of {values.size} numbers" if signal else f"grid of {values.shape[1]} × {values.shape[0]} numbers"
+    size = (
+        f"signal of {counted(values.size, 'number')}"
+        if signal
+        else f"grid of {values.shape[1]} × {values.shape[0]} numbers"
+    )
     return FilterInput(
         name=name,
         values=values.reshape(1, 1, -1) if signal else values[None],
@@ -128,7 +137,7 @@ def _read_image(name: str, path: Path) -> FilterInput:
         notes += [f"page 1 of {header.pages}"] if header.pages > 1 else []
         values = image_decoder.decode(path, Preprocessing(pages="first" if header.pages > 1 else None)).numpy()
     except UnusableFile as error:
-        cause = error.cause if str(path) in error.cause else f"{path} {error.cause}"
+        cause = error.cause if error.cause.startswith(str(path)) else f"{path} {error.cause}"
         remedy = error.remedy if "--" not in error.remedy else "Correct the file."  # flags of other commands
         raise DataError(cause, remedy) from error
     return _of_image(name, values, notes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.cli.filter_options import parse_number
-from snellen.core.errors import DataError, short_repr
+from snellen.core.errors import DataError, counted, short_repr
 from snellen.core.input_files import read_bytes
 
 MAX_NUMBERS = 1 << 24  # of a file
@@ -50,7 +50,9 @@ def read_numbers(path: Path) -> tuple[NDArray[np.float64], list[str]]:
     commas = False
     for k, (number, cells) in enumerate(rows):
         if len(cells) != width:
-            raise DataError(f"{path}: line {rows[0][0]} has {width} cells, line {number} has {len(cells)}", _SAVE)
+            raise DataError(
+                f"{path}: line {rows[0][0]} has {counted(width, 'cell')}, line {number} has {len(cells)}", _SAVE
+            )
         for column, cell in enumerate(cells):
             is_comma = delimiter != "," and _COMMA.fullmatch(cell) is not None
             commas |= is_comma

@@ -65,7 +65,12 @@ KERNEL_SETTINGS: dict[str, tuple[Any, str, str]] = {
         "K",
         "Rows and columns of the kernel, most odd (default 3; of Gaussian and Gabor kernels by sigma)",
     ),
-    "sigma": (_number, "PIXELS", "Standard deviation of Gaussian and Gabor kernels in pixels (default 1; 0.56 λ)"),
+    "sigma": (
+        _number,
+        "PIXELS",
+        "Standard deviation of Gaussian and Gabor kernels in pixels; of derivatives at least 0.5 to 0.8, by their "
+        "order (default 1; 0.56 λ)",
+    ),
     "order": (pair, "X,Y", "Order of the derivative of kernel gaussian along x and y, 0 to 4 each (default 0,0)"),
     "dx": (whole, "PIXELS", "Kernel shift: pixels to the right (default 1)"),
     "dy": (whole, "PIXELS", "Kernel shift: pixels downwards (default 0)"),

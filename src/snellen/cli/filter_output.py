@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.cli.filter_input import ChosenKernel, FilterInput
-from snellen.core.errors import UsageError
+from snellen.core.errors import UsageError, counted
 from snellen.filters.correlation import Array
 from snellen.filters.stages import FilterStage, filter_stage, format_value, require_memory, sum_of
 from snellen.filters.windows import BORDERS
@@ -45,7 +45,6 @@ def run_stages(
     """Print and write a filter, a pooling, or a filter followed by a pooling."""
     from snellen.report.filter_images import GreyScale, scale_of_input, scale_of_result
 
-    _check_not_input(outputs, read)
     place = vars(args).get("at")
     places = None if place is None else trace_back(stages, *place)
     scales: list[GreyScale] = []
@@ -68,7 +67,9 @@ def run_stages(
 
             _write(path, png_bytes(last, scales[-1]))
             clipped = scales[-1].clipped(last)
-            part = f"; {clipped:,} values ({100 * clipped / last.size:.2g} %) beyond are clipped" if clipped else ""
+            verb = "is" if clipped == 1 else "are"
+            beyond = f"; {counted(clipped, 'value')} ({100 * clipped / last.size:.2g} %) beyond {verb} clipped"
+            part = beyond if clipped else ""
             written.append(f"{path}: {scales[-1]}{part}")
         elif suffix == ".csv":
             written.append(_write_csv(path, last))
@@ -190,14 +191,17 @@ def _stage_lines(stage: FilterStage, signal: bool, chosen: ChosenKernel | None) 
         padded = ", ".join(f"{before} and {after}" for before, after in dict.fromkeys(ends))
         beyond = "no padding"
         if any(map(any, ends)):
-            beyond = f"border {x.border} ({BORDERS[x.border].summary}), {padded} values padded"
+            noun = "value" if padded == "1" else "values"
+            beyond = f"border {x.border} ({BORDERS[x.border].summary}), {padded} {noun} padded"
         field = _size((x.span, y.span), signal)
         lines.append(f"  {beyond}; stride {x.stride}, dilation {x.dilation}: receptive field {field}")
     else:
         lines += [stage.title, f"  {stage.formula}"]
         left = [(axis.inputs - axis.span) % axis.stride for axis in (x, y)]
         if any(left):
-            lines.append(f"  {left[0]} columns and {left[1]} rows at the end fill no window and are left out")
+            parts = [counted(n, noun) for n, noun in zip(left, ("column", "row"), strict=True) if n]
+            verb = "fills no window and is" if sum(left) == 1 else "fill no window and are"
+            lines.append(f"  {' and '.join(parts)} at the end {verb} left out")
     size = _size((x.outputs, y.outputs), signal)
     for channel, values in enumerate(stage.result):
         name = f", channel {channel + 1}" if len(stage.result) > 1 else ""
@@ -212,7 +216,7 @@ def _stage_lines(stage: FilterStage, signal: bool, chosen: ChosenKernel | None) 
 
 
 def _size(shape: Sequence[int], signal: bool) -> str:
-    return f"{shape[0]} values" if signal else f"{shape[0]} × {shape[1]}"
+    return counted(shape[0], "value") if signal else f"{shape[0]} × {shape[1]}"
 
 
 def _is_small(values: NDArray[Any], signal: bool) -> bool:
@@ -291,7 +295,6 @@ def run_bank(
     from snellen.report.filter_images import scale_of_input, scale_of_result
     from snellen.report.pages.filter import ResponseMap, bank_page, map_image
 
-    _check_not_input(outputs, read)
     suffixes = {path.suffix.lower() for path in outputs}
     if ".csv" in suffixes:
         raise UsageError(".csv holds one result, a bank has several", "Use --out FILE.npz.")
@@ -337,7 +340,9 @@ def run_bank(
 
             columns = min(len(maps), max(1, round(len(maps) ** 0.5)))
             _write(path, pixels_png(contact_sheet([m.image for m in maps], columns)))
-            written.append(f"{path}: {len(maps)} maps in rows of {columns}, in the order of the table; 0 is mid-grey")
+            written.append(
+                f"{path}: {counted(len(maps), 'map')} in rows of {columns}, in the order of the table; 0 is mid-grey"
+            )
         else:
             assert base is not None
             scales = [base, scale_of_result(strongest[1], base, read.numbers)]
@@ -351,7 +356,7 @@ def run_bank(
                              "files": [str(path) for path in outputs]})  # fmt: skip
         return 0
     lines = [f"{read.name}: {'; '.join(read.recognised_as)}", ""]
-    lines += [f"{chosen.title}: {chosen.summary}; {len(names)} kernels of {shape[1]} × {shape[0]}"]
+    lines += [f"{chosen.title}: {chosen.summary}; {counted(len(names), 'kernel')} of {shape[1]} × {shape[0]}"]
     lines += [
         f"result {strongest[1].x.outputs} × {strongest[1].y.outputs}; root mean square, range, output {at[0]},{at[1]}"
     ]
@@ -361,12 +366,6 @@ def run_bank(
         lines.append(f"  {row['kernel']:<{width}} " + " ".join(numbers))
     _print(lines, written)
     return 0
-
-
-def _check_not_input(outputs: Outputs, read: FilterInput) -> None:
-    for path in outputs:
-        if path.exists() and Path(read.name).exists() and path.samefile(read.name):
-            raise UsageError(f"--out {path} is the input", "Give another file.")
 
 
 def _write(path: Path, content: bytes) -> None:

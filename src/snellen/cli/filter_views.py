@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from snellen.cli.filter_options import KERNEL_SETTINGS, pair
 from snellen.cli.options import STATISTICS_HELP, CustomLearners, int_at_least
-from snellen.core.errors import DataError, UsageError
+from snellen.cli.output_files import check_outputs
+from snellen.core.errors import DataError, UsageError, counted
 
 if TYPE_CHECKING:
     from snellen.cli.filter_input import FilterInput
@@ -78,9 +79,11 @@ def run_statistics(args: argparse.Namespace, custom: CustomLearners) -> int:
     correlation = pixel_correlation([tensor], args.statistics or None)
     from snellen.cli import terminal
     from snellen.core.serialization import to_plain
-    from snellen.report.image_statistics import correlation_plot, correlation_table
+    from snellen.report.image_statistics import correlation_plot, correlation_table, distance_limit
 
     table = correlation_table(correlation, read.name)
+    if limit := distance_limit(correlation, args.statistics):
+        notes.append(limit)
     if "json" in args:
         terminal.print_json({"input": read.name, "recognised_as": notes, **to_plain(correlation)})
     else:
@@ -164,7 +167,7 @@ def run_first_layer(args: argparse.Namespace, custom: CustomLearners) -> int:
         })  # fmt: skip
     else:
         channels, height, width = layer.image.shape
-        size = f"{width} × {height} pixels, {channels} channel{'s' if channels != 1 else ''}"
+        size = f"{width} × {height} pixels, {counted(channels, 'channel')}"
         terminal.print_text(f"{args.input}: read as for predict, {size}\n{trained.folder}: {layer.description}\n")
         terminal.print_text(terminal.table(list(table.columns), table.rows) + f"\n\n{table.caption}")
     if out is not None:
@@ -199,6 +202,7 @@ def _check_page(args: argparse.Namespace) -> Path | None:
             raise UsageError(f"--out {path} does not end in .html", f"Use --out {path.stem or 'out'}.html.")
         if path.is_dir():
             raise UsageError(f"{path} is a folder", f"Give a file: --out {path / 'filter.html'}.")
+    check_outputs(paths, {"the input": args.input})
     return paths[0] if paths else None
 
 

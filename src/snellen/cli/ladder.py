@@ -23,7 +23,7 @@ from snellen.cli.options import (
     open_data,
     run_options,
 )
-from snellen.core.errors import UsageError
+from snellen.core.errors import SnellenError, TooLittleTime, UsageError
 
 if TYPE_CHECKING:
     from snellen.model_selection.ladder import Ladder
@@ -140,7 +140,20 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         page = result.folder / "report.html"
         if page.exists():
             terminal.print_text(f"report: {page}")
+    if not any(rung.status == "done" for rung in result.rungs):
+        raise _nothing_measured(result, budget)
     return 0
+
+
+def _nothing_measured(result: Ladder, budget: float) -> SnellenError:
+    """The error of a ladder without a trained model."""
+    if all(rung.status != "no time" for rung in result.rungs):
+        return SnellenError(f"No model of the ladder in {result.folder} was trained", "The table has the reasons.")
+    longer = f"snellen ladder --resume {shlex.quote(str(result.folder))} --budget"
+    return TooLittleTime(
+        f"The time budget of {terminal.format_duration(budget)} was spent before the first model was trained",
+        f"Give more time: {longer} {max(10, math.ceil(budget / 30))}m",
+    )
 
 
 def _with_stored_arguments(arguments: list[str]) -> list[str]:
@@ -177,6 +190,10 @@ def _with_stored_arguments(arguments: list[str]) -> list[str]:
             f"{path} does not hold the arguments of its ladder", f"Give them again, with --out {shlex.quote(folder)}."
         )
     typed = arguments[:place] + arguments[place + 2 :]
+    if other := next((flag for word in typed if (flag := word.partition("=")[0]) in ("--out", "--resume")), None):
+        raise UsageError(
+            f"{other} has no effect on --resume {folder}: the ladder is continued in that folder", f"Leave out {other}."
+        )
     if typed and not typed[0].startswith("-"):
         stored = stored[1:]  # the data is typed again
         typed, rest = typed[:1], typed[1:]

@@ -142,7 +142,7 @@ def _check_is_data(word: str) -> None:
     """Raise UsageError for a first argument that is neither a command nor data, most often a typo."""
     from snellen.data.names import BUILTIN_NAMES, NAMED
 
-    if not os.path.exists(word) and word not in BUILTIN_NAMES and word not in NAMED:
+    if not os.path.lexists(word) and word not in BUILTIN_NAMES and word not in NAMED:
         known = [*VERBS, *BUILTIN_NAMES, *NAMED]
         raise UsageError(f"{word!r} is not a command, a path, or the name of a dataset", suggest_name(word, known))
 

@@ -213,6 +213,8 @@ def check_data_exists(args: argparse.Namespace) -> None:
     from snellen.data.names import BUILTIN_NAMES, NAMED
 
     known, name = [*BUILTIN_NAMES, *NAMED], vars(args).get("data")
+    if name == "":
+        raise DataError("The name of DATA is empty", "Give a folder, a file, or the name of a dataset.")
     if name is not None and name not in known and not os.path.lexists(os.path.expanduser(name)):
         raise DataError(f"{name} does not exist", suggest_name(name, known))
 

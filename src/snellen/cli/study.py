@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snellen.cli import terminal
 from snellen.cli.main import START_TIME, make_parser, unrecognised
@@ -22,7 +23,10 @@ from snellen.cli.options import (
     split_settings,
 )
 from snellen.core import legacy_names
-from snellen.core.errors import UsageError
+from snellen.core.errors import SnellenError, TooLittleTime, UsageError
+
+if TYPE_CHECKING:
+    from snellen.model_selection.study_results import Study
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -83,9 +87,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     except ValueError:
         raise UsageError(f"--budget cannot be {args.budget!r}", "Give a time such as 90s, 10m or 1h30m.") from None
 
-    from snellen.core.serialization import to_plain
     from snellen.model_selection.study import study
-    from snellen.model_selection.study_results import caption, format_tables, importance_table, mean_table
 
     progress = terminal.ProgressBar(quiet="json" in args)
     try:
@@ -107,6 +109,17 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         )
     finally:
         progress.end()
+    _print(result, args)
+    if not any(row.done for row in result.rows):
+        raise _nothing_measured(result)
+    return 0
+
+
+def _print(result: Study, args: argparse.Namespace) -> None:
+    """Print the rows as JSON lines, as a table of a format, or as tables with the verdict."""
+    from snellen.core.serialization import to_plain
+    from snellen.model_selection.study_results import caption, format_tables, importance_table, mean_table
+
     if "json" in args:
         for row in result.rows:
             values = to_plain(row.cell.values)
@@ -121,10 +134,10 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
                     "test": to_plain(row.test),
                 }
             )
-        return 0
+        return
     if args.format != "text":
         terminal.print_text(format_tables(result, args.format))
-        return 0
+        return
     terminal.print_text(terminal.table(*mean_table(result)))
     if result.importance:
         terminal.print_text("\n" + terminal.table(*importance_table(result)))
@@ -133,7 +146,18 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         f"study:  {result.folder} (all training runs: study.csv, study.md, study.tex)\n"
         f"report: {result.folder / 'report.html'}"
     )
-    return 0
+
+
+def _nothing_measured(result: Study) -> SnellenError:
+    """The error of a study without a finished training run."""
+    trainings = [training for row in result.rows for training in row.trainings]
+    failed = next((training for training in trainings if training.status == "failed"), None)
+    if failed is not None:
+        return SnellenError(f"No training run succeeded: {failed.reason}", f"See {result.folder / 'report.html'}.")
+    return TooLittleTime(
+        f"The time budget was spent before the first training run had finished: {result.folder} has no result",
+        "Train again in a new folder, with a longer --budget or without it.",
+    )
 
 
 def parse_axes(axes: Sequence[str], typed: dict[str, str], model: str | None, custom: CustomLearners) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, int_at_least
-from snellen.core.errors import Mismatch, UsageError, short_repr, suggest_name
+from snellen.cli.output_files import check_outputs
+from snellen.core.errors import Mismatch, UsageError, counted, short_repr, suggest_name
 from snellen.trace.names import ACTIVATION_NAMES, EXAMPLE_SUMMARIES, LOSS_NAMES
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     args = _parser().parse_args(_joined(arguments))
     typed = vars(args)
     if "list" in typed:
+        if other := [flag for flag in typed if flag not in ("list", "json")]:
+            flag = "NETWORK" if other[0] == "network" else f"--{other[0].replace('_', '-')}"
+            raise UsageError(f"{flag} has no effect on --list", f"Leave out {flag}, or --list.")
         return _list(typed)
     network, steps, seeds, title, remarks = _network(typed)
     steps, seeds = typed.get("steps", steps), typed.get("seeds", seeds)
@@ -204,8 +208,7 @@ def _out_path(typed: dict[str, Any]) -> Path | None:
         raise UsageError(f"{path} is a folder", f"Give a file: --out {path / 'trace.html'}.")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{path} does not end in .html", f"Use such a suffix: --out {path.with_suffix('.html')}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent} is not a folder", "Make it first, or give another --out.")
+    check_outputs([path], {"the network": typed.get("network", "")})
     return path
 
 
@@ -227,6 +230,11 @@ def _network(typed: dict[str, Any]) -> tuple[TracedNetwork, int, int, str, list[
         for flag in ("inputs", "target"):
             if flag not in typed:
                 raise UsageError(f"A custom network needs --{flag}", "For example: --inputs 2,3 --target 1.")
+        if "activation" in typed and not typed.get("hidden", [2]):
+            raise UsageError(
+                "--activation has no effect on --hidden 0: there is no hidden layer",
+                "Leave it out, or give --output-activation.",
+            )
         flags = {flag: typed[flag] for flag in OWN if flag in typed and flag != "no_bias"}
         network = mlp(
             typed["inputs"],
@@ -286,8 +294,9 @@ def _changed(network: TracedNetwork, typed: dict[str, Any]) -> TracedNetwork:
         if flag in typed:
             rows = table(typed[flag], name)
             if rows.shape[1] != int(np.prod(shape)):
+                count = counted(rows.shape[1], "number")
                 raise UsageError(
-                    f"--{flag} has {rows.shape[1]} numbers per sample, and {network.name} takes {int(np.prod(shape))}",
+                    f"--{flag} has {count} per sample, and {network.name} takes {int(np.prod(shape))}",
                     "Give them in row order; a semicolon begins the next sample.",
                 )
             values[name] = rows.reshape(len(rows), *shape)
@@ -311,7 +320,7 @@ def _print(
     terminal.print_text(f"E = {LOSSES[network.loss].formula}, --lr {network.lr:g}{origin}")
     for updates in show:
         state = trace.state(updates)
-        terminal.print_text(f"\nafter {_count(updates, 'update')}: E = {state.traced.loss:.10g}")
+        terminal.print_text(f"\nafter {counted(updates, 'update')}: E = {state.traced.loss:.10g}")
         columns, rows = unit_table(state)
         terminal.print_text(terminal.table(columns, rows))
         columns, rows = parameter_table(state)
@@ -332,10 +341,6 @@ def _print(
     terminal.print_text("")
     for line in check_lines(trace):
         terminal.print_text("\n".join(_wrapped(line)))
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _chosen(steps: int, stored: Sequence[int]) -> list[int]:
@@ -367,8 +372,10 @@ def seeds_text(outcomes: SeedOutcomes) -> str:
     count, right = len(outcomes.succeeded), sum(outcomes.succeeded)
     metric = Metric(value=outcomes.fraction, low=outcomes.low, high=outcomes.high, percent=True)
     failed = [str(seed) for seed, good in enumerate(outcomes.succeeded) if not good]
+    verb = "succeeds" if count == 1 else "succeed"
     listed = f" Seeds that fail: {', '.join(failed[:12])}{', …' if len(failed) > 12 else ''}." if failed else ""
+    updates = counted(outcomes.steps, "update")
     return (
-        f"Seeds: {right} of {count} succeed after {outcomes.steps:,} updates, {metric} (Wilson's 95 % interval over "
+        f"Seeds: {right} of {count} {verb} after {updates}, {metric} (Wilson's 95 % interval over "
         f"seeds). A seed succeeds if every output is within 0.5 of its target.{listed}"
     )

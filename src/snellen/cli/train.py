@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     args, unknown = parser.parse_known_args(other_arguments)
     if unknown:
         raise unrecognised(parser, "train", unknown[0], [setting.flag for setting in known.values()])
+    if "resume" in args:
+        _check_resumed(args, typed)
     check_data_exists(args)
     check_names(vars(args).get("task"), [args.model] if "model" in args else [], custom)
 
@@ -83,8 +85,6 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     custom_by_name = {learner.name: learner for learner in custom}
     try:
         if "resume" in args:
-            if typed or "data" in args or "model" in args or "folds" in args:
-                raise UsageError("--resume uses the data, model and settings of the run", "Give --resume RUN alone.")
             trained = api.resume(
                 args.resume, learner=custom_by_name.get(read_record(Path(args.resume)).learner), options=options
             )
@@ -143,6 +143,21 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         progress.end()
     print_result(trained, as_json="json" in args)
     return 0
+
+
+_OF_RESUMED = ("resume", "device", "threads", "save_every", "skip_test", "json")  # flags that a resumed run uses
+
+
+def _check_resumed(args: argparse.Namespace, settings: Mapping[str, str]) -> None:
+    """Raise UsageError for an argument that has no effect on a resumed run: it has its data, model and settings."""
+    names = [name for name in (*vars(args), *settings) if name not in _OF_RESUMED]
+    if names:
+        given = "DATA" if names[0] == "data" else f"--{names[0].replace('_', '-')}"
+        own = [f"--{name.replace('_', '-')}" for name in _OF_RESUMED[1:]]
+        raise UsageError(
+            f"--resume uses the data, model and settings of the run: {given} has no effect",
+            f"Give --resume RUN alone, or with {', '.join(own[:-1])} or {own[-1]}.",
+        )
 
 
 def _image_size_row(spec: Spec, preprocessing: Preprocessing) -> list[list[str]]:

@@ -117,6 +117,11 @@ def short_repr(value: object) -> str:
     return text if len(text) <= _MAX_REPR else f"{text[: _MAX_REPR - 1]}…"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number and its noun: "1 sample", "1,000 samples". `plural`: of a noun that does not only take an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def first_line(error: BaseException) -> str:
     """First line of the message of an exception."""
     lines = str(error).strip().splitlines()

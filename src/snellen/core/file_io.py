@@ -243,14 +243,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json_text(value))
 
 
-def read_json(path: Path) -> Any:
-    """Read a strict JSON file. Raises DataError with its path when it is missing, truncated or invalid."""
+def read_json(path: Path, *, encoding: str = "utf-8", unique_keys: bool = False) -> Any:
+    """Read a strict JSON file. Raises DataError with its path when it is missing, truncated or invalid.
+
+    Args:
+        encoding: "utf-8-sig" accepts a byte order mark. unique_keys: whether an object with a key twice is invalid.
+    """
+    pairs = _unique_keys if unique_keys else None
     try:
-        return json.loads(read_text(path, "utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        text = read_text(path, encoding)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=pairs)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", "Is this the folder of a run?") from error
     except (ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}", "The file is damaged; train again or restore it.") from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in plain if names.count(name) > 1)[:80]!r} is given twice")
+    return plain
 
 
 def _no_constant(name: str) -> Any:

@@ -8,6 +8,8 @@ import os
 import stat
 from pathlib import Path
 
+from snellen.core.errors import DataError
+
 
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a file for reading in binary mode; a pipe or a device, which may block or never end, is an OSError.
@@ -22,6 +24,18 @@ def open_regular(path: Path) -> io.BufferedReader:
         file.close()
         raise
     return file
+
+
+def real_path(path: Path) -> Path:
+    """The path without links. Raises DataError for a link that leads back to itself, where `Path.resolve` may fail."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DataError(
+                f"{path} is a symbolic link that leads back to itself", "Remove the link, or give the data itself."
+            ) from error
+    return Path(os.path.realpath(path))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

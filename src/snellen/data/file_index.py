@@ -98,8 +98,9 @@ def _is_folder(entry: os.DirEntry[str], path: str, listing: Listing, top: str) -
     except UnicodeEncodeError:
         escaped = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         listing.skipped.append(Skipped(escaped, "has a name that is not UTF-8", "Rename it."))
-    except OSError:
+    except OSError as error:
         reason = "is a dangling link" if entry.is_symlink() else "cannot be accessed"
+        reason = "is a symbolic link that leads back to itself" if error.errno == errno.ELOOP else reason
         listing.skipped.append(Skipped(path, reason, "Repair or remove it."))
     else:
         if stat.S_ISREG(state.st_mode):
@@ -184,7 +185,7 @@ class FileIndex:
     """
 
     def __init__(self, root: Path) -> None:
-        name = hashlib.blake2b(os.fsencode(root.resolve()), digest_size=12).hexdigest()
+        name = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
         self.path = cache_folder() / "index" / f"{name}.sqlite"
 
     @contextlib.contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError, suggest_name
+from snellen.core.input_files import real_path
 from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Several, Spec
 from snellen.data.check.checks import check_dataset
 from snellen.data.check.groups import split_size_findings
@@ -51,11 +52,11 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
-        name = name if name in NAMED else path.resolve().name
+        name = name if name in NAMED else real_path(path).name
         path, raw = _open_path(path, options)
         raw = _with_nodata(raw, options)
     has_name = str(data) in BUILTIN or str(data) in NAMED
-    origin = {"data": str(data) if has_name else str(path.resolve()), "seed": seed, "options": options}
+    origin = {"data": str(data) if has_name else str(real_path(path)), "seed": seed, "options": options}
     opened = assemble(check_dataset(raw, options, str(path)), name, seed, origin, options)
     return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
 

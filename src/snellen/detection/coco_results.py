@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -34,7 +35,7 @@ class CocoIds:
 
     def image_id(self, name: str) -> Id | None:
         """Id of the image file with this path; None if unknown."""
-        for path in (Path(name).resolve(), Path(name).absolute()):  # a link may be listed under its own name
+        for path in (Path(os.path.realpath(name)), Path(name).absolute()):  # a link may be listed under its own name
             for k in range(len(path.parts)):
                 suffix = str(PurePath(*path.parts[k:]))
                 if suffix in self.images:

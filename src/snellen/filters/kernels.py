@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 MAX_SIZE = 255  # elements of a side of a kernel that is made by name
 MAX_SIGMA = 25.0  # pixels
 MAX_ORDER = 4  # of a derivative along one axis
+MIN_SIGMA = (0.05, 0.5, 0.6, 0.7, 0.8)  # pixels, by order: the kernel gives ∂ⁿxⁿ = n! within 15 % from there on
 MAX_BANK = 256  # kernels of a bank
 _TRUNCATE = (4.0, 4.0, 4.0, 5.0, 5.0)  # half-width in sigmas by order; 4 as scipy.ndimage.gaussian_filter has it
 
@@ -211,18 +212,21 @@ def gabor_bank(
 
 def gaussian_derivative_bank(sigma: float = 1.0, size: int | None = None) -> dict[str, Array]:
     """The Gaussian and its derivatives of orders 1 and 2 along x, y and mixed, and ∂x³: name → (k, k)."""
+    _check_sampling(3, sigma)
     size = _default_size(sigma, 3) if size is None else size
     orders = {"g": (0, 0), "∂x": (1, 0), "∂y": (0, 1), "∂x²": (2, 0), "∂x∂y": (1, 1), "∂y²": (0, 2), "∂x³": (3, 0)}
     return {name: gaussian_derivative(*order, sigma, size) for name, order in orders.items()}
 
 
 def _gaussian(order: tuple[int, int] = (0, 0), sigma: float = 1.0, size: int | None = None) -> Array:
+    _check_sampling(max(order), sigma)
     return gaussian_derivative(*order, sigma, size)
 
 
 def _gaussian_of_signal(order: tuple[int, int] = (0, 0), sigma: float = 1.0, size: int | None = None) -> Array:
     if order[1]:
         raise UsageError(f"--order {order[0]},{order[1]}: a signal has no y axis", f"Give --order {order[0]},0.")
+    _check_sampling(order[0], sigma)
     return gaussian_1d(order[0], sigma, size)
 
 
@@ -230,9 +234,11 @@ def _of_order(x: int, y: int) -> dict[str, Any]:
     """`make` and `make_1d` of a Gaussian derivative of one order."""
 
     def make(sigma: float = 1.0, size: int | None = None) -> Array:
+        _check_sampling(max(x, y), sigma)
         return gaussian_derivative(x, y, sigma, size)
 
     def make_1d(sigma: float = 1.0, size: int | None = None) -> Array:
+        _check_sampling(x, sigma)
         return gaussian_1d(x, sigma, size)
 
     return {"make": make, "make_1d": None if y else make_1d, "source": "Lecture 004; Young 1987"}
@@ -314,6 +320,15 @@ def _gabor_size(sigma: float, aspect: float) -> int:
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # False for NaN
         raise UsageError(f"{name} {value} of a kernel", f"Give a value from {low:g} to {high:g}.")
+
+
+def _check_sampling(order: int, sigma: float) -> None:
+    """Raise UsageError where samples at whole pixels are too far apart for a derivative of a Gaussian."""
+    if 0 <= order <= MAX_ORDER and 0.05 <= sigma < MIN_SIGMA[order]:
+        raise UsageError(
+            f"sigma {sigma:g} of a derivative of order {order}: its samples, a pixel apart, give another kernel",
+            f"Give a value of at least {MIN_SIGMA[order]:g}.",
+        )
 
 
 def _check_odd(size: int) -> None:

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from snellen.core.errors import UsageError, suggest_name
+from snellen.core.errors import UsageError, counted, suggest_name
 from snellen.filters.names import BORDER_NAMES
 
 Indices = NDArray[np.int64]
@@ -158,7 +158,7 @@ def require_outputs(axis: Axis, name: str, remedy: str = "Give a smaller window.
     if axis.outputs < 1:
         room = axis.inputs + axis.before + axis.after
         raise UsageError(
-            f"A window of {axis.span} values is longer than {name}: {room} values with the padding",
+            f"A window of {counted(axis.span, 'value')} is longer than {name}: {room} values with the padding",
             remedy,
         )
 
@@ -174,6 +174,6 @@ def require_output_at(x: int, y: int, shape: tuple[int, ...]) -> None:
             f"No output at {place}: the result is one row of {columns}", f"Give X from 0 to {columns - 1}."
         )
     raise UsageError(
-        f"No output at {x},{y}: the result has {columns} columns and {rows} rows",
+        f"No output at {x},{y}: the result has {counted(columns, 'column')} and {counted(rows, 'row')}",
         f"Give X from 0 to {columns - 1} and Y from 0 to {rows - 1}.",
     )

@@ -19,6 +19,8 @@ def list_paths(arguments: Iterable[str], problems: dict[str, str], list_folder: 
         if argument == "-":
             yield from list_paths(_standard_input(problems), problems, list_folder)
             continue
+        if not argument:
+            raise DataError("The name of an input is empty", "Give files, folders, globs, or - for standard input.")
         path = Path(argument).expanduser()
         if path.is_dir():
             yield from list_folder(path, problems)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,7 @@ def compare(*runs: str | Path | TrainedRun) -> Comparison:
     folders = [run.folder if isinstance(run, TrainedRun) else Path(run) for run in runs]
     if len(folders) < 2:
         raise UsageError("A comparison needs two or more runs", "Give two runs: snellen compare RUN RUN...")
-    paths = [folder.resolve() for folder in folders]
+    paths = [os.path.realpath(folder) for folder in folders]
     for k, path in enumerate(paths):
         if path in paths[:k]:
             raise UsageError(f"{folders[k]} is given twice", "Give each run once.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class AnnotatedImageWriter:
             path: of the input image, page or frame; frames of a video in ascending order.
             value_range: values drawn as black and white for images deeper than 8 bits; None: a robust range of values.
         """
-        if path.resolve().parent == self.folder.resolve():
+        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(self.folder):
             raise UsageError(f"{path} lies in the output folder of --draw", "Give --draw another folder.")
         stem = path.stem if is_image_name(path.name) else path.name  # "stack.tif#2", a page, stays whole
         number, name = 1, f"{stem}.png"

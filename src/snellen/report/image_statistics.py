@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from snellen.core.errors import counted
 from snellen.core.experience import Experience
 from snellen.core.views import Metric, Plot, Series, Table
 from snellen.data.experience import samples_of
@@ -36,6 +37,14 @@ def dataset_correlation(
     images = [samples.image(id) for id in chosen]
     finite = [image for image in images if bool(image.isfinite().all())]
     return pixel_correlation(finite, max_distance) if finite else None
+
+
+def distance_limit(correlation: PixelCorrelation, distance: int) -> str:
+    """That distances up to `distance` pixels were asked for and the images are too small; "" where they are not."""
+    farthest = len(correlation.horizontal) - 1
+    if distance <= farthest:
+        return ""
+    return f"distances up to {farthest} of {distance:,} pixels: the shorter side has {counted(farthest + 1, 'pixel')}"
 
 
 def correlation_plot(correlation: PixelCorrelation, whose: str) -> Plot | None:

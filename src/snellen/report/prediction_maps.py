@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class PredictionMapWriter:
 
     def write(self, path: Path, prediction: PredictionDict) -> Path:
         """Write one map and return its path."""
-        if path.resolve().parent == self.folder.resolve():
+        if os.path.dirname(os.path.realpath(path)) == os.path.realpath(self.folder):
             raise UsageError(f"{path} lies in the output folder of --maps", "Give --maps another folder.")
         suffix, stem = ".png" if self.is_png else ".npy", path.stem
         index = _INDEX.search(path.name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snellen.core.errors import UsageError
+from snellen.core.errors import UsageError, counted
 from snellen.trace.activations import Array
 from snellen.trace.layers import LinearLayer
 from snellen.trace.losses import LOSSES
@@ -45,7 +45,8 @@ def mlp(
     x, t = table(inputs, "inputs"), table(targets, "targets")
     if len(x) != len(t):
         raise UsageError(
-            f"There are {len(x)} samples of inputs and {len(t)} of targets", "Give one target for every sample."
+            f"There {'is' if len(x) == 1 else 'are'} {counted(len(x), 'sample')} of inputs and {len(t)} of targets",
+            "Give one target for every sample.",
         )
     sizes = [x.shape[1], *hidden, t.shape[1]]
     if output_activation is None:
@@ -87,7 +88,7 @@ def table(rows: Rows, what: str) -> Array:
     if len(set(lengths)) > 1:
         row = next(k for k, length in enumerate(lengths) if length != lengths[0])
         raise UsageError(
-            f"Sample {row + 1} of the {what} has {lengths[row]} numbers, the first {lengths[0]}",
+            f"Sample {row + 1} of the {what} has {counted(lengths[row], 'number')}, the first {lengths[0]}",
             "Give every sample the same numbers; a semicolon begins the next sample.",
         )
     return np.array(rows, dtype=np.float64)
@@ -98,9 +99,10 @@ def _divided(network: TracedNetwork, name: str, values: Sequence[float]) -> dict
     arrays = {key: value for key, value in network.parameters.items() if key.endswith(name)}
     needed = [array.size for array in arrays.values()]
     if len(values) != sum(needed):
-        plural = "biases" if name == "bias" else "weights"
+        given = counted(len(values), name, "biases" if name == "bias" else "weights")
+        verb = "is" if len(values) == 1 else "are"
         raise UsageError(
-            f"{len(values)} {plural} are given, and the network has {sum(needed)} ({' + '.join(map(str, needed))})",
+            f"{given} {verb} given, and the network has {sum(needed)} ({' + '.join(map(str, needed))})",
             "Give them by layer and unit" + (", each unit with one weight per input." if name == "weight" else "."),
         )
     parts = np.split(np.array(values, dtype=np.float64), np.cumsum(needed)[:-1])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snellen.core.errors import Diverged, UsageError
+from snellen.core.errors import Diverged, UsageError, counted
 from snellen.trace.activations import Array
 from snellen.trace.check import GradientCheck, check_pass
 from snellen.trace.network import TracedNetwork, TracedPass, draw_layers, layers_with, run_pass
 
 MAX_STEPS, MAX_SEEDS = 10_000, 1_000
+RATES, MAX_TRIED = 8, 200  # learning rates that are tried after a divergence, with at most so many updates each
 MAX_STATES, MAX_STORED = 61, 5_000  # states with every number, and numbers with a gradient in all of them
 
 
@@ -64,7 +66,7 @@ class NetworkTrace:
         for state in self.states:
             if state.updates == updates:
                 return state
-        raise UsageError(f"The numbers after {updates} updates were not stored", f"Pass show=[{updates}].")
+        raise UsageError(f"The numbers after {counted(updates, 'update')} were not stored", f"Pass show=[{updates}].")
 
 
 def trace_network(network: TracedNetwork, steps: int = 1, show: Sequence[int] = ()) -> NetworkTrace:
@@ -84,7 +86,7 @@ def trace_network(network: TracedNetwork, steps: int = 1, show: Sequence[int] = 
         )
     if outside := [k for k in show if not 0 <= k <= steps]:
         raise UsageError(
-            f"There are no numbers after {outside[0]} updates: the trace has {steps}",
+            f"There are no numbers after {counted(outside[0], 'update')}: the trace has {steps}",
             f"Give numbers from 0 to {steps}, or more steps.",
         )
     if len(show) > MAX_STATES:
@@ -138,7 +140,7 @@ def _check_finite(network: TracedNetwork, traced: TracedPass, updates: int) -> N
     ]
     for what, values in arrays:
         if not np.isfinite(values).all():
-            raise _diverged(network, f"{what} are not finite after {updates} updates", updates)
+            raise _diverged(network, f"{what} are not finite after {counted(updates, 'update')}", updates)
 
 
 def _check_updated(network: TracedNetwork, updated: dict[str, Array], updates: int) -> None:
@@ -154,10 +156,26 @@ def _diverged(network: TracedNetwork, what: str, updates: int) -> Diverged:
     what = what.replace("the loss are", "the loss is")
     if updates == 0:
         return Diverged(f"{what[0].upper()}{what[1:]}", "The inputs, targets or weights are too large for float64.")
-    return Diverged(
-        f"The descent diverges at --lr {network.lr:g}: {what}",
-        f"Give a smaller learning rate, such as --lr {network.lr / 10:g}, or fewer --steps than {updates}.",
-    )
+    rate = _smaller_rate(network, updates)
+    advice = "Give a smaller learning rate" if rate is None else f"Give a smaller learning rate, such as --lr {rate:g}"
+    fewer = f", or at most --steps {updates - 1}" if rate is not None else ", or smaller inputs, targets or weights"
+    return Diverged(f"The descent diverges at --lr {network.lr:g}: {what}", f"{advice}{fewer}.")
+
+
+def _smaller_rate(network: TracedNetwork, updates: int) -> float | None:
+    """A learning rate, 0.1 or a power of ten below, at which the loss stays finite and does not grow; None: none."""
+    first = min(-1, math.ceil(math.log10(network.lr)) - 1)
+    for exponent in range(first, first - RATES, -1):
+        rate = float(f"1e{exponent}")
+        now, losses = network, []
+        with np.errstate(all="ignore"):
+            for _ in range(min(max(updates, 2), MAX_TRIED) + 1):
+                traced = run_pass(now.layers, now.inputs, now.targets, now.loss)
+                losses.append(traced.loss)
+                now = _with_layers(now, {k: v - rate * traced.gradients[k] for k, v in now.parameters.items()})
+        if np.isfinite(losses).all() and losses[-1] <= losses[0]:
+            return rate
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from snellen.core.errors import UsageError
+from snellen.core.errors import UsageError, counted
 from snellen.trace.activations import Array
 
 Shape = tuple[int, ...]
@@ -77,8 +77,9 @@ class LinearLayer(TraceLayer):
 
     def output_shape(self, shape: Shape) -> Shape:
         if shape != (self.weight.shape[-1],):
+            weights = counted(self.weight.shape[-1], "weight")
             raise UsageError(
-                f"A linear layer with {self.weight.shape[-1]} weights per unit cannot read inputs of {_size(shape)}",
+                f"A linear layer with {weights} per unit cannot read inputs of {_size(shape)}",
                 "Give each unit one weight for every input; put flatten before a linear layer that reads a grid.",
             )
         return (self.weight.shape[-2],)
@@ -122,7 +123,7 @@ class ConvolutionLayer(TraceLayer):
         outputs, channels, *kernel = self.weight.shape
         if len(shape) != 3 or shape[0] != channels:
             raise UsageError(
-                f"A conv2d layer with kernels of {channels} channels cannot read inputs of {_size(shape)}",
+                f"A conv2d layer with kernels of {counted(channels, 'channel')} cannot read inputs of {_size(shape)}",
                 "Its input is a grid [[row], [row], ...] of one channel, or a list of such channels.",
             )
         return (outputs, *_windows(shape, (kernel[0], kernel[1]), self.stride, self.padding, self.noun))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from snellen.core.errors import DataError, UsageError, short_repr, suggest_name
+from snellen.core.errors import DataError, UsageError, counted, short_repr, suggest_name
 from snellen.trace.activations import Array
 from snellen.trace.layers import (
     LAYERS,
@@ -24,6 +24,7 @@ from snellen.trace.network import TracedNetwork, draw_layers
 
 MAX_BYTES = 1_000_000
 MARK = "snellen trace"  # value of "format" in the output of --json
+_TRACE_KEYS = ("format", "network", "losses", "states", "check", "seeds")  # of the output of --json
 _NETWORK_KEYS = ("name", "layers", "loss", "lr", "inputs", "targets", "seed")
 
 
@@ -49,8 +50,6 @@ def read_network(path: Path) -> TracedNetwork:
     Raises:
         DataError: a file that cannot be read, is no strict JSON, or has unknown or missing keys, with its path.
     """
-    from snellen.core import file_io
-
     if path.is_dir():
         raise DataError(f"{path} is a folder, not a JSON file of a network", "Give a file such as network.json.")
     if path.is_file() and path.stat().st_size > MAX_BYTES:
@@ -58,16 +57,24 @@ def read_network(path: Path) -> TracedNetwork:
             f"{path} has {path.stat().st_size:,} bytes; the file of a network has at most {MAX_BYTES:,}",
             "A trace shows small networks.",
         )
+    plain = _read_json(path)
     try:
-        plain = file_io.read_json(path)
-    except DataError as error:
-        raise DataError(error.cause, "Give a JSON file with layers, inputs and targets.") from None
-    if isinstance(plain, dict) and plain.get("format") == MARK:
-        plain = plain.get("network")
-    try:
+        if isinstance(plain, dict) and plain.get("format") == MARK:
+            _check_keys(plain, _TRACE_KEYS, ("network",), "the output of snellen trace --json")
+            plain = plain["network"]
         return parse_network(plain)
     except UsageError as error:
         raise DataError(f"{path}: {error.cause}", error.remedy) from None
+
+
+def _read_json(path: Path) -> Any:
+    """Strict JSON without duplicate keys, with or without a byte order mark. Raises DataError with the path."""
+    from snellen.core import file_io
+
+    try:
+        return file_io.read_json(path, encoding="utf-8-sig", unique_keys=True)
+    except DataError as error:
+        raise DataError(error.cause, "Give a JSON file with layers, inputs and targets.") from None
 
 
 def parse_network(plain: Any) -> TracedNetwork:
@@ -184,7 +191,7 @@ def _weights(
         weight = _numbers(layer["weight"], f"{where}.weight")
         if weight.ndim != ndim:
             nested = "one list of weights for every unit" if ndim == 2 else "kernels [outputs][channels][rows][columns]"
-            raise UsageError(f"{where}.weight has {weight.ndim} nested lists, not {ndim}", f"Give {nested}.")
+            raise UsageError(f"{where}.weight has {counted(weight.ndim, 'nested list')}, not {ndim}", f"Give {nested}.")
         bias = layer.get("bias", False)  # given weights are all of the layer
     else:
         assert default_shape is not None
@@ -193,7 +200,10 @@ def _weights(
         return weight, np.zeros(len(weight)) if bias else None
     values = _numbers(bias, f"{where}.bias")
     if values.shape != weight.shape[:1]:
-        raise UsageError(f"{where}.bias has {values.size} numbers for {len(weight)} units", "Give one for every unit.")
+        raise UsageError(
+            f"{where}.bias has {counted(values.size, 'number')} for {counted(len(weight), 'unit')}",
+            "Give one for every unit.",
+        )
     if "weight" not in layer:
         raise UsageError(f"{where} has biases and no weight", "Give both, or neither.")
     return weight, values
@@ -212,7 +222,7 @@ def _linear(layer: Mapping[str, Any], where: str, shape: tuple[int, ...]) -> Tra
     weight, bias = _weights(layer, where, default, 2)
     if "units" in layer and layer["units"] != len(weight):
         raise UsageError(
-            f"{where}.units is {short_repr(layer['units'])}, and weight has {len(weight)} units", "Give one."
+            f"{where}.units is {short_repr(layer['units'])}, and weight has {counted(len(weight), 'unit')}", "Give one."
         )
     return LinearLayer(weight=weight, bias=bias, activation=_activation(layer, where))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from snellen.core.errors import counted
 from snellen.trace.check import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE, SMALL
 from snellen.trace.descent import NetworkTrace, SeedOutcomes, TracedState
 from snellen.trace.labels import parameter_names, unit_names
@@ -144,7 +145,7 @@ def check_lines(trace: NetworkTrace) -> list[str]:
     unsettled = sum(state.check.unsettled for state in trace.states)
     verdict = "agree" if trace.agrees else "DISAGREE"
     lines = [
-        f"{numbers:,} gradients {verdict} with autograd (largest relative deviation {_deviation(auto)}, "
+        f"{counted(numbers, 'gradient')} {verdict} with autograd (largest relative deviation {_deviation(auto)}, "
         f"{AUTOGRAD_TOLERANCE:g} allowed) and with central finite differences ({_deviation(finite)}, "
         f"{DIFFERENCE_TOLERANCE:g} allowed).",
         f"A deviation is relative to the larger of both numbers, or to {SMALL:g} max(1, |E|): gradients far below "
@@ -162,5 +163,7 @@ def check_lines(trace: NetworkTrace) -> list[str]:
         )
     if not trace.agrees:
         worst = max(trace.states, key=lambda s: max(s.check.autograd_deviation, s.check.difference_deviation))
-        lines.append(f"The largest deviation is in {worst.check.worst} (layer.name) after {worst.updates} updates.")
+        lines.append(
+            f"The largest deviation is in {worst.check.worst} (layer.name) after {counted(worst.updates, 'update')}."
+        )
     return lines

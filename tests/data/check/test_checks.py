@@ -181,7 +181,7 @@ def test_conversions_are_reported(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3, "b": 3})
     save(tmp_path / "a" / "alpha.png", np.dstack([scene(50), np.full((40, 48), 99, np.uint8)]))
     assert (
-        finding_of(check_folder(tmp_path), "converted").message == "1 images have an alpha channel: composited on white"
+        finding_of(check_folder(tmp_path), "converted").message == "1 image has an alpha channel: composited on white"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snellen.core.errors import counted
 from snellen.core.spec import Boxes, Classes, Labels, PixelClasses, Preprocessing, Scenic
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import Duplicates, Pair, connected_groups
@@ -168,9 +169,18 @@ _CONVERSIONS = {
     "cmyk": "are CMYK: converted to RGB",
     "colour space": "have another colour space: converted to RGB",
     "animation": "are animated: only the first frame is used",
-    "several images": "are HEIC files of several images: only the primary image is used",
+    "several images": "are HEIC with several images: only the primary image is used",
     "rotated": "are rotated by their EXIF orientation",
 }
+
+
+def _agree(count: int, text: str) -> str:
+    """A text that begins with a plural verb, in the number of its subject."""
+    verb, _, rest = text.partition(" ")
+    return f"{_SINGULAR[verb]} {rest}" if count == 1 else text
+
+
+_SINGULAR = {"have": "has", "are": "is"}
 
 
 def conversion_findings(source: object) -> list[Finding]:
@@ -184,7 +194,7 @@ def conversion_findings(source: object) -> list[Finding]:
     findings = [
         Finding(
             kind="converted",
-            message=f"{n} images {_CONVERSIONS[note]}",
+            message=f"{counted(n, 'image')} {_agree(n, _CONVERSIONS[note])}",
             severity="note",
             count=n,
             where=tuple(
@@ -200,7 +210,7 @@ def conversion_findings(source: object) -> list[Finding]:
                 kind="converted",
                 severity="note",
                 count=n,
-                message=f"{n} of {depths.total()} images are grey: converted to RGB",
+                message=f"{n} of {counted(depths.total(), 'image')} {_agree(n, 'are grey: converted to RGB')}",
             )
         )
     if len(depths) > 1:

@@ -89,7 +89,7 @@ class AudioFiles:
 
     @functools.cached_property
     def _key(self) -> str:
-        digest = hashlib.blake2b(os.fsencode(self.root.resolve()), digest_size=16)
+        digest = hashlib.blake2b(os.fsencode(os.path.realpath(self.root)), digest_size=16)
         digest.update(f"audio {self.rate} {self.length} {files_digest(self.files)}".encode())
         return digest.hexdigest()
 

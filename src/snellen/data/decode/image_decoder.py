@@ -194,6 +194,8 @@ def _open_file(path: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EISDIR):
             raise UnusableFile("unreadable", "is not a regular file", "Move it out of the data.") from error
+        if error.errno == errno.ELOOP:
+            raise UnusableFile("unreadable", "is a symbolic link that leads back to itself", "Remove it.") from error
         raise UnusableFile("corrupt", f"cannot be decoded ({_reason(error)})", "Save or download it again.") from error
     except (DataError, UsageError):
         raise

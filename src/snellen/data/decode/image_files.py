@@ -125,7 +125,7 @@ class ImageFiles:
 
     @functools.cached_property
     def _key(self) -> str:
-        digest = hashlib.blake2b(os.fsencode(self.root.resolve()), digest_size=16)
+        digest = hashlib.blake2b(os.fsencode(os.path.realpath(self.root)), digest_size=16)
         digest.update(
             f"{self.dtype} {self.channels} {self.pages} {self.page} {self.nodata} {files_digest(self.files)}".encode()
         )

@@ -306,7 +306,8 @@ class Hdf5Source:
 
     def key(self) -> str | None:
         state = self.path.stat()
-        return f"{self.path.resolve()} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {' '.join(self.names)}"
+        path = os.path.realpath(self.path)
+        return f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {' '.join(self.names)}"
 
 
 def _rows(array: Any, indices: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ def documentation_images(root: Path, listing: Listing, images: Sequence[File]) -
     folders = [image.path.rpartition("/")[0] for image in images]
     names = {file.path.lower() for file in listing.files if "/" not in file.path}
     if not names & _OF_CODE and not (root / ".git").exists():
-        top = root.resolve().name
+        top = os.path.basename(os.path.realpath(root))
         if all(is_documentation(f"{top}/{f}") and f.lower().rpartition("/")[2] in _OF_PAGES for f in set(folders)):
             raise _documentation_error(root, "holds", images)
         return []

@@ -146,7 +146,9 @@ def image_ids(path: Path, options: OpenOptions) -> dict[str, int | str]:
     selected, _ = _select_files(path, options)
     files = [read_coco(entry.path, root) for entry in selected]
     ids = [id for file in files for id in file.ids]
-    return {str((root / name).resolve()): id for name, id in zip(_image_paths(root, selected, files), ids, strict=True)}
+    return {
+        os.path.realpath(root / name): id for name, id in zip(_image_paths(root, selected, files), ids, strict=True)
+    }
 
 
 def _root(path: Path) -> Path:

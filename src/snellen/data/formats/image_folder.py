@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, counted
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -237,7 +237,7 @@ def _unreadable(skipped: list[Skipped]) -> list[Finding]:
             severity="error",
             count=len(unreadable),
             where=tuple(entry.path for entry in unreadable),
-            message=f"{len(unreadable)} images or folders cannot be read: {first}",
+            message=f"{counted(len(unreadable), 'image or folder', 'images or folders')} cannot be read: {first}",
             remedy=unreadable[0].remedy,
         )
     ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
+from snellen.core.input_files import real_path
 from snellen.core.spec import Column, Input, Numbers, Preprocessing
 from snellen.core.views import Finding
 from snellen.data.check.findings import conversion_findings
@@ -101,7 +102,7 @@ def _read(path: Path, options: OpenOptions) -> tuple[Tensor, ImageFiles]:
     """(C, H, W) pixels at the depth of the file, and the file as a source. Raises DataError."""
     if options.pages == "each":
         raise UsageError("--pages each makes several images; a surface is fitted to one", "Use --pages first or max.")
-    real = path.resolve()  # a link that the user names is read
+    real = real_path(path)  # a link that the user names is read
     source = open_images(real.parent, stat_files(real.parent, [real.name]), options.pages)
     if options.nodata is not None and source.dtype != "uint8":
         source = source.with_nodata(options.nodata)

@@ -27,8 +27,8 @@ def _only_folder(folder: Path) -> Path | None:
     entries = _entries(folder)
     if entries is None:
         return None
-    folders = [entry for entry in entries if entry.is_dir() and not is_system_name(entry.name)]
-    files = [entry for entry in entries if not entry.is_dir()]
+    folders = [entry for entry in entries if _is_folder(entry) and not is_system_name(entry.name)]
+    files = [entry for entry in entries if not _is_folder(entry)]
     files = [entry for entry in files if not is_sidecar(entry.name) or _holds_annotations(Path(entry.path))]
     if len(folders) != 1 or files or folders[0].is_symlink() or split_index(folders[0].name) is not None:
         return None
@@ -36,6 +36,14 @@ def _only_folder(folder: Path) -> Path | None:
     if not inner or any(is_image_name(entry.name) for entry in inner):
         return None
     return folder / folders[0].name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; a link that leads back to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _holds_annotations(file: Path) -> bool:

@@ -34,7 +34,13 @@ from snellen.data.formats.table_columns import (
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
 from snellen.data.formats.table_sequences import as_sequences, sequence_columns
-from snellen.data.formats.table_targets import TargetColumns, choose_target, is_guessed_number, read_target
+from snellen.data.formats.table_targets import (
+    TargetColumns,
+    choose_target,
+    is_guessed_number,
+    label_input_findings,
+    read_target,
+)
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_sample_name, read_table
 from snellen.data.source import ArraySource
 
@@ -154,10 +160,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         summary += "; decimal commas are read as points"
     if split_indices is not None:
         summary += f"; splits by column {split!r}"
-    used = [*target_columns.names, *(column.name for one in inputs.inputs.values() for column in one.columns)]
+    columns = [column.name for one in inputs.inputs.values() for column in one.columns]
+    used = [*target_columns.names, *columns]
     kind = None if target is None else target[0]
     parts = tuple(kind.parts.values()) if isinstance(kind, Several) else (kind,) * len(target_columns.names)
     classes = [name for name, part in zip(target_columns.names, parts, strict=True) if isinstance(part, Classes)]
+    labels = label_input_findings(columns) if target is None else []
     return RawDataset(
         source=inputs.source,
         inputs=inputs.inputs,
@@ -166,7 +174,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=split_indices,
         groups=groups,
         recognised_as=summary,
-        findings=(*_number_text_findings(table, used, classes), *inputs.findings),
+        findings=(*labels, *_number_text_findings(table, used, classes), *inputs.findings),
         files=dict(inputs.files),
         skipped=inputs.skipped,
     )

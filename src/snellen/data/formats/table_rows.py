@@ -15,9 +15,10 @@ from snellen.core.errors import DataError, suggest_name
 from snellen.core.spec import Column, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.check.number_range import LARGEST
+from snellen.data.formats.file_names import is_image_name
 from snellen.data.formats.number_text import number_text_finding
 from snellen.data.formats.table_columns import TableProblems, encode_columns, parse_numbers
-from snellen.data.formats.table_text import TableText, read_table
+from snellen.data.formats.table_text import NotText, TableText, read_table
 
 
 def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_line) -> tuple[list[str], Tensor]:
@@ -38,7 +39,17 @@ def read_rows(path: Path | TextIO, spec: Spec, announce: LineCallback = ignore_l
             f"The model reads {spec.modality}, not tables", "Give it the kind of data that it was trained on."
         )
     needed = [column.name for column in columns]
-    table = read_table(path, needed)
+    try:
+        table = read_table(path, needed)
+    except NotText as error:
+        fractions = " (fractions of width and height, 0 to 1)" if spec.input.grid else ""
+        names = ", ".join(map(repr, needed[:8])) + (f" and {len(needed) - 8} more" if len(needed) > 8 else "")
+        where = getattr(path, "name", "") if not isinstance(path, Path) else str(path)
+        what = f"{where} is an image" if is_image_name(where) else error.cause
+        raise DataError(
+            f"{what}: the model reads a table of the columns {names}{fractions}",
+            "Give such a table, as UTF-8 CSV with a header row, or JSONL.",
+        ) from error
     if not table.header and len(table.names) == len(needed) and all(name.startswith("column ") for name in needed):
         table = dataclasses.replace(table, names=tuple(needed))  # columns are counted without the absent target
     absent_columns = [name for name in needed if name not in table.names]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.spec import Classes, Labels, Numbers, Several, Target
+from snellen.core.views import Finding
 from snellen.data.formats.number_text import has_leading_zeros, looks_like_finding
 from snellen.data.formats.table_columns import (
     ColumnCells,
@@ -83,6 +84,21 @@ def choose_target(names: Sequence[str], options: Sequence[str], reserved: Sequen
             raise UsageError(f"--target names the column {match[0]!r} twice", "Name each column once.")
         matches.append(match[0])
     return TargetColumns(tuple(matches), tuple(kinds), "by --target")
+
+
+def label_input_findings(inputs: Sequence[str]) -> list[Finding]:
+    """A warning about each input, where there is no target, that has the name of one. A y beside an x is a position."""
+    words = [split_unit(name)[0].lower() for name in inputs]
+    return [
+        Finding(
+            kind="label-input",
+            message=f"Column {name!r} is an input, and has the name of a target",
+            remedy="If it is a label, leave it out: give the other columns with --inputs, or name it with --target.",
+            where=(name,),
+        )
+        for name, word in zip(inputs, words, strict=True)
+        if word in TARGET_NAMES and not (word == "y" and "x" in words)
+    ]
 
 
 def is_guessed_number(table: TableText, chosen: TargetColumns) -> bool:

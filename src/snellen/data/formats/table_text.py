@@ -56,6 +56,10 @@ _MAX_SPARSITY, _HARMLESS_CELLS = 100, 10_000_000  # cells of JSONL for each valu
 _SAVE_AS = "Save the table as UTF-8 CSV with a header row."
 
 
+class NotText(DataError):
+    """A table that is no text in UTF-8."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableText:
     """A table of string cells.
@@ -112,7 +116,7 @@ def read_table(file: Path | TextIO, names: Sequence[str] = ()) -> TableText:
         try:
             text = file.read().removeprefix("\ufeff")
         except UnicodeDecodeError as error:
-            raise DataError(f"{where} is not UTF-8: byte {error.object[error.start]:#04x}", _SAVE_AS) from error
+            raise NotText(f"{where} is not UTF-8: byte {error.object[error.start]:#04x}", _SAVE_AS) from error
         lines = False
     if not text.strip():
         raise DataError(f"{where} is empty", _SAVE_AS)
@@ -128,15 +132,15 @@ def _text(path: Path) -> str:
         reason = error.strerror or error
         raise DataError(f"{path} cannot be read: {reason}", "Check the path and its permissions.") from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path} is UTF-16, not UTF-8", _SAVE_AS)
+        raise NotText(f"{path} is UTF-16, not UTF-8", _SAVE_AS)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8", _SAVE_AS) from error
+        raise NotText(f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8", _SAVE_AS) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{path}, line {line}: holds a zero byte: it is not text", _SAVE_AS)
+        raise NotText(f"{path}, line {line}: holds a zero byte: it is not text", _SAVE_AS)
     return text
 
 

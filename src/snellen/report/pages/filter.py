@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from snellen.core.errors import counted
 from snellen.filters.correlation import Array
 from snellen.filters.stages import FilterStage, Term, format_value, sum_of
 from snellen.filters.windows import BORDERS
@@ -103,7 +104,7 @@ def bank_page(
     lead += " A pixel of a map is the response of largest magnitude in its square." if reduced else ""
     lead += f" {GABOR_SIZE}" if title.startswith("gabor") else ""
     body = _stage_html(part, scales[0], scales[1], place, False)
-    first = Section(title=f"{len(maps)} maps", body=f'<ul class="maps">{items}</ul>', lead=lead)
+    first = Section(title=counted(len(maps), "map"), body=f'<ul class="maps">{items}</ul>', lead=lead)
     lead = f"Of all kernels it has the strongest response at {place[0]},{place[1]}."
     second = Section(title=strongest.title, body=body, lead=lead)
     header = f'<h1>{escape(title)}</h1><p class="verdict">{escape("; ".join(recognised_as))}</p>'
@@ -189,7 +190,7 @@ def _stage_html(
     whole = f" {'Positions' if signal else 'Columns'} {crop.x} to {crop.x + crop.w - 1}{rows}." * (not part.whole)
     frame = " The empty frame has no outputs: its pixels are the centre of no window drawn here." * part.framed
     greys = ["Bars from 0." if signal else f"{each}." for each in (scale, result_scale)]
-    size = f"{stage.x.outputs} values" if signal else f"{stage.x.outputs} × {stage.y.outputs}"
+    size = counted(stage.x.outputs, "value") if signal else f"{stage.x.outputs} × {stage.y.outputs}"
     keys = "Point at it, or focus it and press the arrow keys, Home or End."
     left = _figure("input", "Input", region_svg(part, source, scale, place), f"{greys[0]} {_border_words(part)}")
     right = _figure(
@@ -287,7 +288,7 @@ def _arithmetic(stage: FilterStage, place: tuple[int, int], signal: bool) -> tup
     terms = stage.terms(0, *place)
     outside = sum(term.outside for term in terms)
     beyond = f", {outside} of them beyond the border" if outside else ""
-    what = {"max": f"largest of {len(terms)} values", "mean": f"mean of {len(terms)} values"}
+    what = {"max": f"largest of {counted(len(terms), 'value')}", "mean": f"mean of {counted(len(terms), 'value')}"}
     total = float(stage.result[0, place[1], place[0]])
     count = what.get(stage.kind, f"sum of {len(terms)} products")
     sentence = f"Output {place[0] if signal else f'{place[0]},{place[1]}'} = {format_value(total)}: {count}{beyond}"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.resources import files as resources
 from typing import Any
 
+from snellen.core.errors import counted
 from snellen.core.views import Metric, Table
 from snellen.report import view_html
 from snellen.report.html_text import escape, escape_nowrap
@@ -213,7 +214,7 @@ def _tables(state: TracedState) -> str:
             f"<thead><tr>{_head(head)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
         if len(rows) > LONG_TABLE:
-            table = f"<details><summary>{len(rows):,} rows</summary>{table}</details>"
+            table = f"<details><summary>{counted(len(rows), 'row')}</summary>{table}</details>"
         tables += [f'<figure class="table"><h3>{title}</h3>{table}</figure>'] if rows else []
     return "".join(tables)
 
@@ -250,7 +251,8 @@ def _curve(trace: NetworkTrace) -> str:
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in some)
     bottom = CURVE_HEIGHT - 34
     scale = "logarithmic scale" if _is_logarithmic(losses) else "linear scale"
-    text = f"Loss after 0 to {trace.steps:,} updates: from {format_value(losses[0])} to {format_value(losses[-1])}"
+    ends = f"from {format_value(losses[0])} to {format_value(losses[-1])}"
+    text = f"Loss after 0 to {counted(trace.steps, 'update')}: {ends}"
     return (
         f'<figure class="plot"><svg class="curve" viewBox="0 0 {CURVE_WIDTH} {CURVE_HEIGHT}" role="img" '
         f'aria-label="{text}"><line class="axis" x1="70" y1="{bottom}" x2="{CURVE_WIDTH - 20}" y2="{bottom}"/>'
@@ -271,10 +273,11 @@ def _seeds(outcomes: SeedOutcomes) -> Section:
         f'<li class="{"ok" if good else "bad"}">{seed} {"✓" if good else "×"}</li>'
         for seed, good in enumerate(outcomes.succeeded)
     )
-    note = f"A seed succeeds (✓) if every output is within 0.5 of its target after {outcomes.steps:,} updates."
+    note = f"A seed succeeds (✓) if every output is within 0.5 of its target after {counted(outcomes.steps, 'update')}."
+    seeds = counted(count, "seed")
     return Section(
         title="How many seeds succeed",
-        body=f'<p class="figure">{right} of {count} seeds: {escape_nowrap(str(metric))}</p>'
+        body=f'<p class="figure">{right} of {seeds}: {escape_nowrap(str(metric))}</p>'
         f'<ul class="seeds">{items}</ul><p class="small">{note} ± is Wilson’s 95 % interval over seeds.</p>',
     )
 
