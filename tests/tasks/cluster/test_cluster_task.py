@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from snellen.data.formats import needs_no_target, options_of_task
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
 from snellen.model_selection.comparison import compare
+from snellen.nn.kmeans import kmeans
 from snellen.tasks import LEARNERS, TASKS
+from snellen.tasks.cluster import lloyd
 from snellen.tasks.cluster.views import views
 
 QUICK = RunOptions(threads=1, report=False)
@@ -152,6 +155,27 @@ def test_the_number_of_clusters_is_chosen_by_the_silhouette_and_not_by_the_seed(
     assert len(curve) == 9
     assert runs[0].metrics["stability"].value == 1
     assert "adjusted Rand index" not in runs[0].metrics
+
+
+def test_the_models_of_the_stability_are_fitted_on_bootstrap_resamples(tmp_path, monkeypatch):
+    resamples = []
+
+    def spy(y, *rest):
+        resamples.append(y.numpy())
+        return kmeans(y, *rest)
+
+    monkeypatch.setattr(lloyd, "kmeans", spy)
+    run = snellen.train(dataset(groups(400)), task="cluster", out=tmp_path, options=QUICK, clusters=4)
+    rows = {row.tobytes(): k for k, row in enumerate(values_of(run, "train"))}
+    drawn = np.array([[rows[row.tobytes()] for row in resample] for resample in resamples])
+    assert drawn.shape == (5, len(rows))
+    once = 1 - (1 - 1 / len(rows)) ** len(rows)  # expected fraction of the samples in a resample, 0.632
+    assert [len(np.unique(row)) / len(rows) for row in drawn] == pytest.approx([once] * 5, abs=0.08)
+    agreement = [np.isin(a, b).mean() for a, b in itertools.combinations(drawn, 2)]
+    assert agreement == pytest.approx([once] * 10, abs=0.12)  # independent of each other
+    for refit, resample in zip(run.model.measuring.each(), resamples, strict=True):
+        oracle = KMeans(4, init=refit.centres.numpy(), n_init=1, tol=0).fit(resample)
+        np.testing.assert_allclose(oracle.cluster_centers_, refit.centres, atol=1e-9)
 
 
 def test_rings_have_compact_halves_that_are_not_the_rings(tmp_path):
