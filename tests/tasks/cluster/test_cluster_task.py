@@ -7,6 +7,7 @@ import itertools
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -30,7 +31,8 @@ from snellen.data.source import ArraySource
 from snellen.model_selection.comparison import compare
 from snellen.nn.kmeans import kmeans
 from snellen.tasks import LEARNERS, TASKS
-from snellen.tasks.cluster import lloyd
+from snellen.tasks.cluster import lloyd, training_samples
+from snellen.tasks.cluster.models import Centres, ClusterModel
 from snellen.tasks.cluster.views import views
 
 QUICK = RunOptions(threads=1, report=False)
@@ -155,6 +157,33 @@ def test_the_number_of_clusters_is_chosen_by_the_silhouette_and_not_by_the_seed(
     assert len(curve) == 9
     assert runs[0].metrics["stability"].value == 1
     assert "adjusted Rand index" not in runs[0].metrics
+
+
+def chosen(values: torch.Tensor) -> tuple[int, np.ndarray]:
+    """Number of clusters of (N, D) values, and the silhouettes that it is chosen by."""
+    model = ClusterModel(dataset(values.float()).spec, None, Centres, len(training_samples.CHOICES))
+    count = training_samples.choose_clusters(values, len(values), model, Mock())
+    return count, model.measuring.silhouettes.numpy()
+
+
+def test_the_number_of_clusters_is_that_of_the_best_of_many_restarts(monkeypatch):
+    """Ten close groups, five times: one k-means++ initialisation finds them in a third of the cases; 3 are too few."""
+    corner = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0))[torch.arange(200) % 10].double()
+    random = torch.Generator().manual_seed(0)
+    sets = [corner + 0.2 * torch.randn(200, 2, generator=random, dtype=torch.float64) for _ in range(5)]
+    assert [chosen(values)[0] for values in sets] == [10] * 5
+    monkeypatch.setattr(training_samples, "CHOICE_RESTARTS", 3)
+    assert [chosen(values)[0] for values in sets] != [10] * 5
+
+
+def test_the_silhouettes_of_the_choice_do_not_depend_on_a_rotation_into_more_dimensions():
+    random = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(300, 2, generator=random, dtype=torch.float64)).Q
+    values = groups(60).double()
+    expected, silhouettes = chosen(values)
+    count, others = chosen(values @ basis.T)
+    assert count == expected == 4
+    np.testing.assert_allclose(others, silhouettes, atol=1e-9)
 
 
 def test_the_models_of_the_stability_are_fitted_on_bootstrap_resamples(tmp_path, monkeypatch):
