@@ -1,7 +1,8 @@
 """Commands of guide pages with the outputs that the pages show, and their comparison with what a command prints.
 
 A shown line must appear in the output; `...` stands for any text. A value with an interval may differ by half of it,
-any other number by a quarter: results differ a little between processors.
+a number with decimals, a percentage and a time by a quarter: results differ a little between processors. Other integers
+are counts, and equal.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 INTERVAL = re.compile(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+MEASURED = re.compile(r" ?(?:[%±]|s\b|to \S+ %)")  # what follows an integer that is no count
 
 
 def shown_commands(page: Path) -> Iterator[tuple[str, list[str]]]:
@@ -30,8 +32,18 @@ def agrees(shown: str, printed: str) -> bool:
     if not re.fullmatch(words.replace(re.escape("\0"), NUMBER.pattern), printed):
         return False
     margins = {mean: float(half) / 2 for mean, half in re.findall(r"([\d.]+) ± ([\d.]+)", shown)}
-    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=" ..." not in shown)
-    return all(abs(value(a) - value(b)) <= margins.get(a, abs(value(a)) / 4) for a, b in pairs)
+    pairs = zip(NUMBER.finditer(shown), NUMBER.findall(printed), strict=" ..." not in shown)
+    return all(
+        abs(value(a[0]) - value(b)) <= (0 if is_count(shown, a) else margins.get(a[0], abs(value(a[0])) / 4))
+        for a, b in pairs
+    )
+
+
+def is_count(line: str, number: re.Match[str]) -> bool:
+    """Whether a number of the line is an integer, and no percentage, no seconds, no number with ±."""
+    if not re.fullmatch(r"-?[\d,]+", number[0]) or line[: number.start()].endswith("± "):
+        return False
+    return not MEASURED.match(line, number.end())
 
 
 def symmetric(interval: re.Match[str]) -> str:

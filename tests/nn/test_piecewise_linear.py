@@ -71,3 +71,16 @@ def test_other_networks_have_no_such_layers_and_linear_layers_collapse() -> None
     layers = layers_of_body(sequence)
     assert layers is not None
     assert torch.allclose(forward(layers, x).float(), sequence(x.float()).detach(), atol=1e-6)
+
+
+def test_batch_normalisation_of_small_variances_is_folded_with_its_constant() -> None:
+    """Variances about the constant eps = 1e-5 that is added to them."""
+    mlp = MLP((2, 3, 2), batch_norm=True).double().eval()
+    for k, tensor in enumerate((*mlp.norms[0].parameters(), mlp.norms[0].running_mean)):
+        torch.nn.init.normal_(tensor, generator=seeded(k))
+    mlp.norms[0].running_var.copy_(torch.tensor([1e-4, 2e-5, 0.0]))
+    layers = layers_of_body(mlp)
+    assert layers is not None
+    x = torch.randn(20, 2, generator=seeded(), dtype=torch.float64)
+    with torch.inference_mode():
+        assert torch.allclose(forward(layers, x), mlp(x), rtol=1e-9)

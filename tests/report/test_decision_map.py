@@ -108,6 +108,14 @@ def test_axes_have_one_scale_where_perpendiculars_are_drawn_or_no_width_is_lost(
     assert maps(train(square, model="knn", out=tmp_path / "square"))[0].equal  # type: ignore[union-attr]
 
 
+def classes_of_training_samples(run: TrainedRun) -> dict[str, int]:
+    """Class with the highest score of the model, by the name of the sample."""
+    batch = run.data.samples("train").take(torch.arange(len(run.data.splits["train"])))
+    with torch.inference_mode():
+        predicted = run.model.scores(batch.x).argmax(1).tolist()
+    return {run.data.name(k): c for k, c in zip(batch.ids.tolist(), predicted, strict=True)}
+
+
 @pytest.mark.parametrize("model", ["lda", "knn", "random-forest", "svm", "mlp", "baseline"])
 def test_every_classifier_has_a_map(model: str, tmp_path: Path) -> None:
     x = torch.randn(90, 2, generator=seeded())
@@ -175,10 +183,14 @@ def test_distances_in_the_table_are_those_in_raw_units(tmp_path: Path) -> None:
         scores = run.model.scores(torch.tensor([[x0, y0], [x1, y1]], dtype=torch.float64)).double()
     assert torch.allclose(scores[:, 0], scores[:, 1], atol=1e-3)
     normal = np.array([y0 - y1, x1 - x0]) / np.hypot(x1 - x0, y1 - y0)
+    predicted = classes_of_training_samples(run)
     for row in distances.rows:
         point = np.array([float(str(row[2])), float(str(row[3]))])
         assert abs(float(str(row[1]))) == pytest.approx(abs(normal @ (point - [x0, y0])), rel=2e-3, abs=2e-3)
-        assert (float(str(row[1])) > 0) == str(row[5]).startswith("b")
+        by_model = predicted[str(row[0]).partition(": ")[2]]
+        assert (float(str(row[1])) > 0) == (by_model == 1)
+        assert str(row[5]).removesuffix(" (wrong)") == "ab"[by_model]
+        assert str(row[5]).endswith(" (wrong)") == (row[4] != "ab"[by_model])
     assert run.model.network.body[1].weight.shape == (2, 2)
     torch.nn.init.zeros_(run.model.network.body[1].weight)
     assert isinstance(maps(run)[1], Text)

@@ -80,6 +80,16 @@ def test_the_networks_have_the_published_number_of_weights(hidden: tuple[int, ..
     assert surface.PRINTED[hidden][0] == str(weights)
 
 
+def test_the_loss_of_a_constant_is_one_and_its_square() -> None:
+    """The mean of (b − y)² over grey values y of mean 0 and variance 1 is 1 + b²."""
+    ensemble = initial_ensemble((2, 3, 1), "tanh", range(3))
+    for parameter in ensemble.parameters():
+        torch.nn.init.zeros_(parameter)
+    ensemble.biases[-1].data[:, 0, 0] = torch.tensor([0.0, -0.5, 2.0])
+    losses = surface.final_losses(ensemble, MeasureOptions(device="cpu", quick=True))
+    assert losses == pytest.approx([1, 1.25, 5], rel=1e-5)
+
+
 def test_a_quick_run_is_scaled_down_except_for_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surface, "QUICK_SIDE", 12)
     monkeypatch.setattr(surface, "QUICK_RECIPE", Recipe(epochs=2, batch_size=64, lr=0.003))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import approx_fprime
+from scipy.stats import binomtest
 
 from snellen.core.errors import Diverged, UsageError
 from snellen.nn.layers import activation
@@ -217,6 +218,35 @@ def test_the_outcome_of_a_seed_does_not_depend_on_the_other_seeds() -> None:
         alone = trace_network(example("xor", seed), 200)
         assert alone.losses[-1] == pytest.approx(outcomes.losses[seed], rel=1e-6)
     assert outcomes == train_seeds(example("xor"), 12, 200)
+
+
+def test_a_seed_succeeds_if_every_output_is_on_its_targets_side() -> None:
+    """Against a descent by autograd, all seeds at once; some of them have three of the four samples right."""
+    seeds, steps = 30, 100
+    drawn = [example("xor", seed) for seed in range(seeds)]
+    parameters = [
+        torch.tensor(np.stack([network.parameters[key] for network in drawn]), requires_grad=True)
+        for key in ("0.weight", "0.bias", "1.weight", "1.bias")
+    ]
+    x, t = torch.tensor(drawn[0].inputs), torch.tensor(drawn[0].targets)
+
+    def outputs() -> torch.Tensor:
+        w0, b0, w1, b1 = parameters
+        hidden = torch.sigmoid(x @ w0.mT + b0[:, None])
+        return torch.sigmoid(hidden @ w1.mT + b1[:, None])
+
+    for _ in range(steps):
+        y = outputs()
+        loss = -torch.where(t == 1, y, 1 - y).log().sum()
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.data -= drawn[0].lr * gradient
+    right = ((outputs() - t).abs() < 0.5)[..., 0].sum(1)
+    assert set(right.tolist()) == {2, 3, 4}
+    outcomes = train_seeds(drawn[0], seeds, steps)
+    assert outcomes.succeeded == tuple((right == 4).tolist())
+    assert outcomes.fraction == float((right == 4).double().mean())
+    wilson = binomtest(int((right == 4).sum()), seeds).proportion_ci(method="wilson")
+    assert (outcomes.low, outcomes.high) == pytest.approx((wilson.low, wilson.high))
 
 
 def test_limits_are_named() -> None:

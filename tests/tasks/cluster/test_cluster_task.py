@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,7 +29,10 @@ from snellen.data.formats import needs_no_target, options_of_task
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
 from snellen.model_selection.comparison import compare
+from snellen.nn.kmeans import kmeans
 from snellen.tasks import LEARNERS, TASKS
+from snellen.tasks.cluster import lloyd, training_samples
+from snellen.tasks.cluster.models import Centres, ClusterModel
 from snellen.tasks.cluster.views import views
 
 QUICK = RunOptions(threads=1, report=False)
@@ -152,6 +157,54 @@ def test_the_number_of_clusters_is_chosen_by_the_silhouette_and_not_by_the_seed(
     assert len(curve) == 9
     assert runs[0].metrics["stability"].value == 1
     assert "adjusted Rand index" not in runs[0].metrics
+
+
+def chosen(values: torch.Tensor) -> tuple[int, np.ndarray]:
+    """Number of clusters of (N, D) values, and the silhouettes that it is chosen by."""
+    model = ClusterModel(dataset(values.float()).spec, None, Centres, len(training_samples.CHOICES))
+    count = training_samples.choose_clusters(values, len(values), model, Mock())
+    return count, model.measuring.silhouettes.numpy()
+
+
+def test_the_number_of_clusters_is_that_of_the_best_of_many_restarts(monkeypatch):
+    """Ten close groups, three times: one k-means++ initialisation finds them in a third of the cases; 3 are too few."""
+    corner = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0))[torch.arange(200) % 10].double()
+    randoms = [torch.Generator().manual_seed(seed) for seed in (1, 3, 4)]
+    sets = [corner + 0.2 * torch.randn(200, 2, generator=random, dtype=torch.float64) for random in randoms]
+    assert [chosen(values)[0] for values in sets] == [10] * 3
+    monkeypatch.setattr(training_samples, "CHOICE_RESTARTS", 3)
+    assert [chosen(values)[0] for values in sets] == [9] * 3
+
+
+def test_the_silhouettes_of_the_choice_do_not_depend_on_a_rotation_into_more_dimensions():
+    random = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(300, 2, generator=random, dtype=torch.float64)).Q
+    values = groups(60).double()
+    expected, silhouettes = chosen(values)
+    count, others = chosen(values @ basis.T)
+    assert count == expected == 4
+    np.testing.assert_allclose(others, silhouettes, atol=1e-9)
+
+
+def test_the_models_of_the_stability_are_fitted_on_bootstrap_resamples(tmp_path, monkeypatch):
+    resamples = []
+
+    def spy(y, *rest):
+        resamples.append(y.numpy())
+        return kmeans(y, *rest)
+
+    monkeypatch.setattr(lloyd, "kmeans", spy)
+    run = snellen.train(dataset(groups(400)), task="cluster", out=tmp_path, options=QUICK, clusters=4)
+    rows = {row.tobytes(): k for k, row in enumerate(values_of(run, "train"))}
+    drawn = np.array([[rows[row.tobytes()] for row in resample] for resample in resamples])
+    assert drawn.shape == (5, len(rows))
+    once = 1 - (1 - 1 / len(rows)) ** len(rows)  # expected fraction of the samples in a resample, 0.632
+    assert [len(np.unique(row)) / len(rows) for row in drawn] == pytest.approx([once] * 5, abs=0.08)
+    agreement = [np.isin(a, b).mean() for a, b in itertools.combinations(drawn, 2)]
+    assert agreement == pytest.approx([once] * 10, abs=0.12)  # independent of each other
+    for refit, resample in zip(run.model.measuring.each(), resamples, strict=True):
+        oracle = KMeans(4, init=refit.centres.numpy(), n_init=1, tol=0).fit(resample)
+        np.testing.assert_allclose(oracle.cluster_centers_, refit.centres, atol=1e-9)
 
 
 def test_rings_have_compact_halves_that_are_not_the_rings(tmp_path):

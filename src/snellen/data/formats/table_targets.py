@@ -27,12 +27,12 @@ from snellen.data.formats.table_columns import (
 from snellen.data.formats.table_text import MISSING_NUMBERS, TableText
 
 TARGET_NAMES = ("target", "label", "class", "y")
-LAST_COLUMN = "the last column"  # reason of a target that nothing names
 KINDS = ("classes", "labels", "numbers")
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are regression targets
 MIN_ROWS_PER_CLASS = 5  # mean rows for each distinct integer
 _MISSING_REMEDY = "Fill the target, remove the rows, or give another --target; --impute fills inputs only."
 _MAX_HEADER = 1000  # characters of a header that may have a unit
+LAST_COLUMN = "the last column"  # reason of a target that nothing names
 _MAX_LABEL_VALUES = 1 << 28  # rows times labels: 1 GiB
 _UNIT = re.compile(r"^(.*\S)(?:\s*\[([^\]]+)\]|\s+\(([^)]+)\))$")
 
