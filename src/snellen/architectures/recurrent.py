@@ -1,10 +1,12 @@
 """Recurrent networks on sequences: vanilla recurrent network, LSTM, GRU.
 
-Source: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014; lecture 003 (recurrent networks).
+Source: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014; Tallec and Ollivier 2018 (bias of the
+forget gates for long sequences); lecture 003 (recurrent networks).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from torch import nn
@@ -14,6 +16,8 @@ from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.nn.recurrent import GRU, LSTM, RNN
 from snellen.training.settings import TrainingSettings
+
+LONG = 50  # steps beyond which a forget gate of bias 1 loses all at the start: σ(1)^50 < 1e-6
 
 
 @settings
@@ -42,7 +46,9 @@ class LSTMSettings(GRUSettings):
     """Biases, size of the state, layers, dropout and training."""
 
     bias: bool = True
-    """Biases of the gates, that of the forget gate 1 at the start."""
+    """Biases of the gates."""
+    forget_bias: float = 1.0
+    """Bias b of the forget gates at the start: at first, the fraction sigmoid(b) of the memory is kept at each step."""
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
@@ -50,6 +56,14 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
     if count < 5000:
         return {"epochs": Suggestion(value=100 if count < 1000 else 40, reason=f"{count:,} samples: more epochs")}
     return {}
+
+
+def suggest_lstm(spec: Spec) -> dict[str, Suggestion]:
+    steps = spec.input.shape[0] or 0
+    if steps <= LONG:
+        return suggest(spec)
+    reason = f"{steps:,} steps: at first, the memory is kept for about as many"
+    return {**suggest(spec), "forget_bias": Suggestion(value=round(math.log(steps - 1), 1), reason=reason)}
 
 
 def body(c: GRUSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -61,7 +75,7 @@ def rnn_body(c: RNNSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
 
 
 def lstm_body(c: LSTMSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return LSTM(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.bias)
+    return LSTM(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.bias, c.forget_bias)
 
 
 RNN_NETWORK = Architecture[RNNSettings](
@@ -81,7 +95,7 @@ LSTM_NETWORK = Architecture[LSTMSettings](
     settings=LSTMSettings,
     body=lstm_body,
     accepts=frozenset({"sequence"}),
-    suggest=suggest,
+    suggest=suggest_lstm,
     in_default_ladder=False,
 )
 GRU_NETWORK = Architecture[GRUSettings](

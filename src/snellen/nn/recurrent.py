@@ -65,14 +65,21 @@ class LSTM(RecurrentNetwork):
 
     Args:
         features, hidden, layers, outputs, dropout: as in `GRU`.
-        bias: whether the gates have biases; lecture 003 has none.
+        bias, forget_bias: as in `lstm_layer`.
     Source: Hochreiter and Schmidhuber 1997; with the forget gate of Gers, Schmidhuber and Cummins 2000.
     """
 
     def __init__(
-        self, features: int, hidden: int, layers: int, outputs: int, dropout: float = 0.0, bias: bool = True
+        self,
+        features: int,
+        hidden: int,
+        layers: int,
+        outputs: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        forget_bias: float = 1.0,
     ) -> None:
-        super().__init__(lstm_layer(features, hidden, layers, bias), hidden, outputs, dropout)
+        super().__init__(lstm_layer(features, hidden, layers, bias, forget_bias), hidden, outputs, dropout)
 
 
 class RNN(RecurrentNetwork):
@@ -125,9 +132,12 @@ def rnn_layer(features: int, hidden: int, layers: int = 1, form: RNNForm = "tanh
     return nn.RNN(features, hidden, layers, batch_first=True)
 
 
-def lstm_layer(features: int, hidden: int, layers: int = 1, bias: bool = True) -> nn.LSTM:
-    """LSTM layers of torch; the bias of the forget gates is 1 at the start, so that the memory is kept at first.
+def lstm_layer(features: int, hidden: int, layers: int = 1, bias: bool = True, forget_bias: float = 1.0) -> nn.LSTM:
+    """LSTM layers of torch.
 
+    Args:
+        bias: whether the gates have biases; lecture 003 has none.
+        forget_bias: b, the bias of the forget gates at the start: at first, σ(b) of the memory is kept at each step.
     Source: Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015.
     """
     lstm = nn.LSTM(features, hidden, layers, bias=bias, batch_first=True)
@@ -135,7 +145,7 @@ def lstm_layer(features: int, hidden: int, layers: int = 1, bias: bool = True) -
         with torch.no_grad():
             for k in range(layers):
                 forget = slice(hidden, 2 * hidden)  # of the gates i, f, g, o
-                getattr(lstm, f"bias_ih_l{k}")[forget] = 1.0
+                getattr(lstm, f"bias_ih_l{k}")[forget] = forget_bias
                 getattr(lstm, f"bias_hh_l{k}")[forget] = 0.0  # torch adds two biases
     return lstm
 

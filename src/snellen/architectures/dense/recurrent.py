@@ -49,7 +49,9 @@ class StepLSTMSettings(StepGRUSettings):
     """Biases, size of the state, layers, directions, dropout and training."""
 
     bias: bool = True
-    """Biases of the gates, that of the forget gate 1 at the start."""
+    """Biases of the gates."""
+    forget_bias: float = 1.0
+    """Bias b of the forget gates at the start: at first, the fraction sigmoid(b) of the memory is kept at each step."""
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
@@ -62,6 +64,10 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
 
 def network(c: StepGRUSettings, layer: Layer, features: int, outputs: int) -> StepRecurrent:
     return StepRecurrent(layer, features, c.hidden_size, c.layers, outputs, c.causal, c.dropout)
+
+
+def _lstm_layer(c: StepLSTMSettings) -> Layer:
+    return functools.partial(lstm_layer, bias=c.bias, forget_bias=c.forget_bias)
 
 
 STEP_RNN = DenseArchitecture[StepRNNSettings](
@@ -79,7 +85,7 @@ STEP_LSTM = DenseArchitecture[StepLSTMSettings](
     summary="LSTM: a recurrent network with a gated memory; reads a sequence in both directions, or in one.",
     source="Hochreiter and Schmidhuber 1997; Schuster and Paliwal 1997; lecture 003",
     settings=StepLSTMSettings,
-    body=lambda c, features, outputs: network(c, functools.partial(lstm_layer, bias=c.bias), features, outputs),
+    body=lambda c, features, outputs: network(c, _lstm_layer(c), features, outputs),
     accepts=frozenset({"sequence"}),
     suggest=suggest,
     default_ladders=frozenset(),
