@@ -89,7 +89,7 @@ def accuracy_on_copies(make: Callable[[], RecurrentNetwork], lag: int, seed: int
         return float((net(test_x).argmax(1) == test_y).double().mean())
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_e2_the_lstm_solves_the_copy_problem_at_a_lag_where_the_rnn_does_not() -> None:
     lag = 80
     assert accuracy_on_copies(lambda: LSTM(4, 48, 1, 4, forget_bias=math.log(lag)), lag, 0, 8) > 0.9

@@ -19,7 +19,7 @@ from snellen.data.source import ArraySource
 SEQUENCES = 2000
 SYMBOLS = "abcd"
 NOISE = 0.3  # standard deviation; a symbol has length 1
-LAGS = (20, 100)  # of the built-in datasets
+LAGS = (20, 100, 200)  # of the built-in datasets
 
 
 def copy_problem(seed: int, lag: int) -> RawDataset:
