@@ -67,6 +67,8 @@ MORE_LEARNERS = [
                 "resnet50",
                 "resnext50",
                 "resnet164",
+                "rnn",
+                "lstm",
             )
         ),
         "segment-fcn",

@@ -17,6 +17,8 @@ from snellen.core import file_io
 from snellen.core.learner import Learner
 from snellen.tasks import LEARNERS
 
+RECURRENT = [one for one in FAMILY if one.id in ("classify-rnn", "classify-lstm")]  # torch's own kernels
+
 
 @pytest.mark.learning
 @pytest.mark.parametrize("learner", ALL)
@@ -59,7 +61,7 @@ def test_predictions_do_not_depend_on_the_batch(learner: Learner[Any, Any, Any],
         assert flatten_numbers(left) == pytest.approx(flatten_numbers(right), rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("learner", ALL)
+@pytest.mark.parametrize("learner", ALL + RECURRENT)
 def test_the_same_seed_and_resuming_are_bit_identical(
     learner: Learner[Any, Any, Any], brief_run: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ DONE = {
     "C8",
     *(f"C{n}" for n in range(9, 22)),
     *(f"D{n}" for n in range(1, 10)),
+    *(f"E{n}" for n in range(1, 5)),
     "G1",
     "H5",
 }

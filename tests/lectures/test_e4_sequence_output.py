@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from snellen.nn.dense.step_gru import StepGRU
+from snellen.nn.dense.step_recurrent import StepRecurrent
+from snellen.nn.recurrent import Layer, gru_layer, lstm_layer, rnn_layer
 
 
 def gru_states(x: np.ndarray, layer: nn.GRU) -> np.ndarray:
@@ -29,7 +30,7 @@ def gru_states(x: np.ndarray, layer: nn.GRU) -> np.ndarray:
 @pytest.mark.parametrize("causal", [False, True])
 def test_e4_the_outputs_of_every_step_are_those_of_a_loop(causal: bool) -> None:
     torch.manual_seed(0)
-    net = StepGRU(2, 3, 2, 4, causal).eval()
+    net = StepRecurrent(gru_layer, 2, 3, 2, 4, causal).eval()
     x = torch.randn(2, 7, 2)
     x[1, 5:] = torch.nan
     y = net(x)
@@ -46,10 +47,11 @@ def test_e4_the_outputs_of_every_step_are_those_of_a_loop(causal: bool) -> None:
         assert outputs.detach().T.numpy() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("layer", [gru_layer, lstm_layer, rnn_layer])
 @pytest.mark.parametrize("causal", [False, True])
-def test_e4_steps_after_the_end_change_no_output(causal: bool) -> None:
+def test_e4_steps_after_the_end_change_no_output(causal: bool, layer: Layer) -> None:
     torch.manual_seed(0)
-    net = StepGRU(3, 4, 2, 2, causal).eval()
+    net = StepRecurrent(layer, 3, 4, 2, 2, causal).eval()
     x = torch.randn(3, 6, 3)
     padded = torch.cat([x, torch.full((3, 5, 3), torch.nan)], 1)
     assert torch.allclose(net(padded)[..., :6], net(x), atol=1e-6)
@@ -59,7 +61,7 @@ def test_e4_only_a_causal_network_ignores_later_steps() -> None:
     torch.manual_seed(0)
     x = torch.randn(1, 8, 2, requires_grad=True)
     for causal in (True, False):
-        net = StepGRU(2, 4, 2, 1, causal)
+        net = StepRecurrent(gru_layer, 2, 4, 2, 1, causal)
         (gradient,) = torch.autograd.grad(net(x)[0, 0, 3], x)
         reached = gradient[0].abs().sum(1) > 0  # steps on which the output at step 3 depends
         assert reached.tolist() == [True] * 4 + [not causal] * 4

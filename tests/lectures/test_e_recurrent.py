@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from snellen.nn.recurrent import GRU
+from snellen.nn.recurrent import GRU, LSTM, RNN, RecurrentNetwork, RNNForm, lstm_states
+
+NETWORKS: dict[str, Callable[[int, int, int, int], RecurrentNetwork]] = {
+    "e1 tanh": RNN,
+    "e1 lecture": lambda *sizes: RNN(*sizes, form="lecture"),
+    "e2": LSTM,
+    "e2 without biases": lambda *sizes: LSTM(*sizes, bias=False),
+    "e3": GRU,
+}
+
+
+def rnn_output(net: RNN, x: Tensor, lecture: bool) -> Tensor:
+    """The output for one sequence (T, D), by a loop over its steps."""
+    parameters = [p.detach() for p in net.recurrent.parameters()]
+    steps = list(x)
+    for k in range(0, len(parameters), 4):  # of each layer
+        u, w, *biases = parameters[k : k + 4]
+        state = torch.zeros(len(w), dtype=x.dtype)
+        states = []
+        for step in steps:
+            state = (
+                w @ torch.tanh(state) + u @ step + sum(biases)
+                if lecture
+                else torch.tanh(w @ state + u @ step + sum(biases))
+            )
+            states.append(state)
+        steps = states
+    return net.head.weight.detach() @ state + net.head.bias.detach()
 
 
 def by_equations(net: GRU, x: Tensor) -> Tensor:
@@ -48,9 +77,44 @@ def test_e3_the_outputs_are_those_of_the_equations(layers: int) -> None:
     assert torch.allclose(net(x), expected, rtol=0, atol=1e-12)
 
 
-def test_e3_steps_after_the_end_do_not_change_the_result_or_the_gradients() -> None:
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("form", ["tanh", "lecture"])
+def test_e1_the_outputs_are_those_of_a_loop(form: RNNForm, layers: int) -> None:
     torch.manual_seed(0)
-    net = GRU(2, 6, 2, 3).double()
+    net = RNN(3, 5, layers, 2, form=form).double().eval()
+    x = ragged([7, 7, 7], 3, 7)
+    expected = torch.stack([rnn_output(net, sequence, form == "lecture") for sequence in x])
+    assert torch.allclose(net(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_e2_the_six_equations_give_the_outputs_and_gradients_of_torch(bias: bool) -> None:
+    torch.manual_seed(0)
+    net = LSTM(3, 5, 1, 2, bias=bias).double()
+    x = ragged([8, 8], 3, 8).requires_grad_()
+    parameters = list(net.recurrent.parameters())
+    w, u, *biases = parameters
+    states, memories = lstm_states(x, w, u, biases[0] + biases[1] if bias else None)
+    expected, (_, last_memory) = net.recurrent(x)
+    assert torch.allclose(states, expected, rtol=0, atol=1e-12)
+    assert torch.allclose(memories[:, -1], last_memory[0], rtol=0, atol=1e-12)
+    assert torch.allclose(net.head(states[:, -1]), net(x), rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(y.square().sum(), [x, *parameters]) for y in (states, expected)]
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-11) for a, b in zip(*gradients, strict=True))
+
+
+def test_e2_forget_gates_are_open_at_the_start() -> None:
+    net = LSTM(3, 5, 2, 2)
+    assert isinstance(net.recurrent, nn.LSTM)
+    for k in range(2):
+        total = getattr(net.recurrent, f"bias_ih_l{k}") + getattr(net.recurrent, f"bias_hh_l{k}")
+        assert torch.equal(total[5:10], torch.ones(5))  # gates i, f, g, o
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_e3_steps_after_the_end_do_not_change_the_result_or_the_gradients(network: str) -> None:
+    torch.manual_seed(0)
+    net = NETWORKS[network](2, 6, 2, 3).double()
     lengths = [1, 4, 9, 6]
     x = ragged(lengths, 2, 9)
     together = net(x)
@@ -63,13 +127,34 @@ def test_e3_steps_after_the_end_do_not_change_the_result_or_the_gradients() -> N
     assert torch.equal(net(longer), together)
 
 
+def gradients_are_those_of_finite_differences(net: RecurrentNetwork) -> bool:
+    """Backpropagation through time against finite differences, for inputs of several lengths and all parameters."""
+    x = ragged([5, 3], 2, 5)
+    inside = ~x.isnan()
+    names = [name for name, _ in net.named_parameters()]
+
+    def output(values: Tensor, *parameters: Tensor) -> Tensor:
+        sequences = torch.full_like(x, torch.nan).masked_scatter(inside, values)
+        y: Tensor = torch.func.functional_call(net, dict(zip(names, parameters, strict=True)), sequences)
+        return y
+
+    inputs = [x[inside], *(p.detach() for p in net.parameters())]
+    return torch.autograd.gradcheck(output, [one.clone().requires_grad_() for one in inputs])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("form", ["tanh", "lecture"])
+def test_e1_gradients_are_those_of_finite_differences(form: RNNForm, layers: int) -> None:
+    torch.manual_seed(0)
+    assert gradients_are_those_of_finite_differences(RNN(2, 3, layers, 2, form=form).double())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_e2_gradients_are_those_of_finite_differences(bias: bool) -> None:
+    torch.manual_seed(0)
+    assert gradients_are_those_of_finite_differences(LSTM(2, 3, 1, 2, bias=bias).double())
+
+
 def test_e3_gradients_are_those_of_finite_differences() -> None:
     torch.manual_seed(0)
-    net = GRU(2, 3, 1, 2).double()
-    x = ragged([5, 3], 2, 5).requires_grad_()
-    inside = ~x.isnan()
-
-    def of_values(values: Tensor) -> Tensor:
-        return net(torch.full_like(x, torch.nan).masked_scatter(inside, values))
-
-    assert torch.autograd.gradcheck(of_values, x.detach()[inside].requires_grad_())
+    assert gradients_are_those_of_finite_differences(GRU(2, 3, 1, 2).double())

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
 from snellen.nn.flops import FlopCounter
+from snellen.nn.recurrent import GRU, LSTM, RNN
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vit_b_32", "densenet121"])
@@ -34,6 +35,18 @@ def test_the_backward_pass_is_counted() -> None:
     with FlopCounter() as counter:
         net(x).sum().backward()
     assert counter.count == expected.get_total_flops() > 0
+
+
+@pytest.mark.parametrize(("network", "gates"), [(RNN, 1), (GRU, 3), (LSTM, 4)])
+def test_recurrent_layers_multiply_their_weights_at_every_step(network: type, gates: int) -> None:
+    net, x = network(3, 8, 2, 5), torch.zeros(2, 7, 3)
+    forward = 2 * 2 * 7 * gates * 8 * (3 + 8 + 8 + 8) + 2 * 2 * 8 * 5
+    with torch.inference_mode(), FlopCounter() as counter:
+        net(x)
+    assert counter.count == forward
+    with FlopCounter() as counter:
+        net(x.requires_grad_()).sum().backward()
+    assert counter.count == pytest.approx(3 * forward, rel=0.03)  # the first step has no state before it
 
 
 SCRIPT = """

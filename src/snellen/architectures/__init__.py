@@ -26,6 +26,8 @@ from snellen.architectures.architecture import Architecture
 
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
+    recurrent.RNN_NETWORK,
+    recurrent.LSTM_NETWORK,
     recurrent.GRU_NETWORK,
     convnet3d.CONVNET3D,
     pointnet.POINTNET,

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from snellen.core.errors import UsageError
-from snellen.core.learner import InputSize, no_suggestions
+from snellen.core.learner import InputSize, no_suggestions, no_views
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Classes, Input, Modality, Preprocessing, Spec
+from snellen.core.views import View
 from snellen.data.augment.images import Augment
 from snellen.data.image_size import fixed_input_size, fixed_size
 from snellen.training.settings import TrainingSettings
@@ -91,6 +92,7 @@ class Architecture(Generic[C]):
         mean_std: mean and standard deviation of each channel for the published weights, for values in 0 … 1.
         rename_tensor: name of a tensor in the published file to its name in the body; None to leave it out.
         in_default_ladder: whether the ladder includes it by default; true for the smallest of a family.
+        model_views: views of a trained model of any task, from raw inputs.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Architecture(Generic[C]):
     mean_std: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     rename_tensor: Callable[[str], str | None] = str
     in_default_ladder: bool = True
+    model_views: Callable[[nn.Module, Tensor], list[View]] = no_views
 
     def suggestions(self, spec: Spec) -> dict[str, Suggestion]:
         """Suggested settings for the data; published weights for few large photographs."""

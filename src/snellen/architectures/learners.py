@@ -64,6 +64,7 @@ def from_architecture(
         build=build,
         fit=fit,
         in_default_ladder=architecture.in_default_ladder,
+        model_views=architecture.model_views,
         flattens=architecture.flattens,
     )
 

@@ -188,20 +188,20 @@ _DIRECT: dict[type, tuple[Setting, ...]] = {}
 
 
 def direct_settings(cls: type) -> tuple[Setting, ...]:
-    """Settings that a class defines itself, without those of its groups and without help texts."""
+    """Settings that a class defines itself or inherits, without those of its groups and without help texts."""
     if cls not in _DIRECT:
         settings_list = []
         for name, hint in typing.get_type_hints(cls, include_extras=True).items():
             if dataclasses.is_dataclass(hint):
                 continue
             kind, many, optional, choices, limit = parse_annotation(hint)
-            if name not in cls.__dict__:
+            if not hasattr(cls, name):
                 raise TypeError(f"{cls.__name__}.{name} needs a default")
             settings_list.append(
                 Setting(
                     name=name,
                     kind=kind,
-                    default=cls.__dict__[name],
+                    default=getattr(cls, name),
                     many=many,
                     optional=optional,
                     choices=choices,
@@ -214,12 +214,16 @@ def direct_settings(cls: type) -> tuple[Setting, ...]:
 
 @functools.cache
 def _source_field_docs(cls: type) -> dict[str, str]:
-    """Docstring under each field; empty where the source is not available."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    return field_docs(tree.body[0]) if isinstance(tree.body[0], ast.ClassDef) else {}
+    """Docstring under each field, of the class and those it inherits; empty where the source is not available."""
+    docs: dict[str, str] = {}
+    for one in reversed(cls.__mro__[:-1]):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        except (OSError, TypeError, SyntaxError):
+            continue
+        if isinstance(tree.body[0], ast.ClassDef):
+            docs |= field_docs(tree.body[0])
+    return docs
 
 
 def field_docs(tree: ast.ClassDef) -> dict[str, str]:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+RNNForm = Literal["tanh", "lecture"]
+Layer = Callable[[int, int], nn.Module]  # features D and units H to a module (B, T, D) -> (states (B, T, H), last)
 
 
-class GRU(nn.Module):
-    """Gated recurrent unit (GRU): the outputs are a linear layer of the state after the last step.
+class RecurrentNetwork(nn.Module):
+    """Recurrent layers, and a linear layer of the state after the last step.
 
     Args:
-        features: D, of the input at each step.
-        hidden: units of the state.
-        layers: recurrent layers, each of which reads the states of the one before.
+        recurrent: (B, T, D) to the states (B, T, H) of the last layer, and its last state.
+        hidden: H.
         outputs: K.
         dropout: fraction of the last state that is set to zero in training.
-    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder"; in the form of
-        `torch.nn.GRU`, where the reset gate is applied after the multiplication by the weights.
     """
 
-    def __init__(self, features: int, hidden: int, layers: int, outputs: int, dropout: float = 0.0) -> None:
+    def __init__(self, recurrent: nn.Module, hidden: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.recurrent = nn.GRU(features, hidden, layers, batch_first=True)
+        self.recurrent = recurrent
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, outputs)
 
@@ -37,3 +41,140 @@ class GRU(nn.Module):
         state = states.gather(1, last)[:, 0] * (lengths > 0)[:, None]
         y: Tensor = self.head(self.dropout(state))
         return y
+
+
+class GRU(RecurrentNetwork):
+    """Gated recurrent unit (GRU): the outputs are a linear layer of the state after the last step.
+
+    Args:
+        features: D, of the input at each step.
+        hidden: units of the state.
+        layers: recurrent layers, each of which reads the states of the one before.
+        outputs: K.
+        dropout: fraction of the last state that is set to zero in training.
+    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder"; in the form of
+        `torch.nn.GRU`, where the reset gate is applied after the multiplication by the weights.
+    """
+
+    def __init__(self, features: int, hidden: int, layers: int, outputs: int, dropout: float = 0.0) -> None:
+        super().__init__(nn.GRU(features, hidden, layers, batch_first=True), hidden, outputs, dropout)
+
+
+class LSTM(RecurrentNetwork):
+    """Long short-term memory (LSTM): the outputs are a linear layer of the state h after the last step.
+
+    Args:
+        features, hidden, layers, outputs, dropout: as in `GRU`.
+        bias, forget_bias: as in `lstm_layer`.
+    Source: Hochreiter and Schmidhuber 1997; with the forget gate of Gers, Schmidhuber and Cummins 2000.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        layers: int,
+        outputs: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__(lstm_layer(features, hidden, layers, bias, forget_bias), hidden, outputs, dropout)
+
+
+class RNN(RecurrentNetwork):
+    """Vanilla recurrent network: the outputs are a linear layer of the state after the last step.
+
+    Args:
+        features, hidden, layers, outputs, dropout: as in `GRU`.
+        form: "tanh": h_t = tanh(W h_{t−1} + U x_t + b); "lecture": c_t = W tanh(c_{t−1}) + U x_t + b.
+    Source: Elman 1990, "Finding structure in time"; lecture 003.
+    """
+
+    def __init__(
+        self, features: int, hidden: int, layers: int, outputs: int, dropout: float = 0.0, form: RNNForm = "tanh"
+    ) -> None:
+        super().__init__(rnn_layer(features, hidden, layers, form), hidden, outputs, dropout)
+
+
+class PreActivationRNN(nn.Module):
+    """Recurrent layers whose state is not squashed: c_t = W tanh(c_{t−1}) + U x_t + b, from c = 0.
+
+    tanh(c_t) is the state of `torch.nn.RNN` with the same weights, which computes it fast; c_t follows from it. A layer
+    reads the states c of the one before.
+    Source: lecture 003.
+    """
+
+    def __init__(self, features: int, hidden: int, layers: int = 1) -> None:
+        super().__init__()
+        inputs = [features, *[hidden] * (layers - 1)]
+        self.layers = nn.ModuleList(nn.RNN(n, hidden, batch_first=True) for n in inputs)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, D) to the states (B, T, H) of the last layer, and the one after the last step (B, H)."""
+        for layer in self.layers:
+            squashed = layer(x)[0]
+            before = functional.pad(squashed[:, :-1], (0, 0, 1, 0))  # tanh(c_{t−1}), zero at the first step
+            u, w, b_u, b_w = layer.parameters()  # torch adds two biases
+            x = functional.linear(x, u, b_u) + functional.linear(before, w, b_w)
+        return x, x[:, -1]
+
+
+def gru_layer(features: int, hidden: int) -> nn.GRU:
+    """One GRU layer of torch."""
+    return nn.GRU(features, hidden, batch_first=True)
+
+
+def rnn_layer(features: int, hidden: int, layers: int = 1, form: RNNForm = "tanh") -> nn.Module:
+    """Layers of a vanilla recurrent network, see `RNN`."""
+    if form == "lecture":
+        return PreActivationRNN(features, hidden, layers)
+    return nn.RNN(features, hidden, layers, batch_first=True)
+
+
+def lstm_layer(features: int, hidden: int, layers: int = 1, bias: bool = True, forget_bias: float = 1.0) -> nn.LSTM:
+    """LSTM layers of torch.
+
+    Args:
+        bias: whether the gates have biases; lecture 003 has none.
+        forget_bias: b, the bias of the forget gates at the start: at first, σ(b) of the memory is kept at each step.
+    Source: Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015.
+    """
+    lstm = nn.LSTM(features, hidden, layers, bias=bias, batch_first=True)
+    if bias:
+        with torch.no_grad():
+            for k in range(layers):
+                forget = slice(hidden, 2 * hidden)  # of the gates i, f, g, o
+                getattr(lstm, f"bias_ih_l{k}")[forget] = forget_bias
+                getattr(lstm, f"bias_hh_l{k}")[forget] = 0.0  # torch adds two biases
+    return lstm
+
+
+def lstm_states(x: Tensor, w: Tensor, u: Tensor, b: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """States of an LSTM by its six equations, step by step, from h = c = 0.
+
+    i = σ(W_i x_t + U_i h_{t−1} + b_i), f = σ(W_f x_t + U_f h_{t−1} + b_f), o = σ(W_o x_t + U_o h_{t−1} + b_o),
+    g = tanh(W_g x_t + U_g h_{t−1} + b_g), c_t = f c_{t−1} + i g, h_t = o tanh(c_t)
+
+    Args:
+        x: (B, T, D).
+        w, u: (4H, D) and (4H, H), the rows of i, f, g, o in this order, as in `torch.nn.LSTM`.
+        b: (4H,), or None for no biases, as in lecture 003.
+    Returns:
+        (B, T, H) states h, and the memories c.
+    """
+    w_i, w_f, w_g, w_o = w.chunk(4)
+    u_i, u_f, u_g, u_o = u.chunk(4)
+    b_i, b_f, b_g, b_o = (w.new_zeros(len(w)) if b is None else b).chunk(4)
+    h = c = x.new_zeros(len(x), u.shape[1])
+    states, memories = [], []
+    for x_t in x.unbind(1):
+        i = torch.sigmoid(x_t @ w_i.T + h @ u_i.T + b_i)
+        f = torch.sigmoid(x_t @ w_f.T + h @ u_f.T + b_f)
+        o = torch.sigmoid(x_t @ w_o.T + h @ u_o.T + b_o)
+        g = torch.tanh(x_t @ w_g.T + h @ u_g.T + b_g)
+        c = f * c + i * g
+        h = o * torch.tanh(c)
+        states.append(h)
+        memories.append(c)
+    return torch.stack(states, 1), torch.stack(memories, 1)

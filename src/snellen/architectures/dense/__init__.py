@@ -10,6 +10,8 @@ from snellen.architectures.dense.architecture import DenseArchitecture
 DENSE: dict[str, DenseArchitecture[Any]] = {
     architecture.name: architecture
     for architecture in (
+        recurrent.STEP_RNN,
+        recurrent.STEP_LSTM,
         recurrent.STEP_GRU,
         unet.ENCODER_DECODER,
         unet.UNET,

@@ -1,16 +1,19 @@
-"""GRU with an output at every step of a sequence.
+"""Recurrent networks with an output at every step of a sequence: vanilla recurrent network, LSTM, GRU.
 
-Source: Cho et al. 2014; Schuster and Paliwal 1997; lecture 003 (recurrent networks).
+Source: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014; Schuster and Paliwal 1997 (both directions);
+lecture 003 (recurrent networks).
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from typing import Annotated, Literal
 
 from snellen.architectures.dense.architecture import DenseArchitecture, WholeSamples
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
-from snellen.nn.dense.step_gru import StepGRU
+from snellen.nn.dense.step_recurrent import StepRecurrent
+from snellen.nn.recurrent import Layer, gru_layer, lstm_layer, rnn_layer
 from snellen.training.settings import TrainingSettings
 
 TARGET_SEQUENCES = 12_000  # sequences per training run
@@ -33,6 +36,24 @@ class StepGRUSettings(WholeSamples):
     )
 
 
+@settings
+class StepRNNSettings(StepGRUSettings):
+    """Form of the update, size of the state, layers, directions, dropout and training."""
+
+    form: Literal["tanh", "lecture"] = "tanh"
+    """Update of the state: tanh, h = tanh(W h + U x + b); lecture, c = W tanh(c) + U x + b."""
+
+
+@settings
+class StepLSTMSettings(StepGRUSettings):
+    """Biases, size of the state, layers, directions, dropout and training."""
+
+    bias: bool = True
+    """Biases of the gates."""
+    forget_bias: float = 1.0
+    """Bias b of the forget gates at the start: at first, the fraction sigmoid(b) of the memory is kept at each step."""
+
+
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
     if not count:
@@ -41,12 +62,40 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
     return {"epochs": Suggestion(value=epochs, reason=f"{count:,} sequences")}
 
 
+def network(c: StepGRUSettings, layer: Layer, features: int, outputs: int) -> StepRecurrent:
+    return StepRecurrent(layer, features, c.hidden_size, c.layers, outputs, c.causal, c.dropout)
+
+
+def _lstm_layer(c: StepLSTMSettings) -> Layer:
+    return functools.partial(lstm_layer, bias=c.bias, forget_bias=c.forget_bias)
+
+
+STEP_RNN = DenseArchitecture[StepRNNSettings](
+    name="rnn",
+    summary="Vanilla recurrent network, without gates; reads a sequence in both directions, or in one.",
+    source="Elman 1990; Schuster and Paliwal 1997; lecture 003",
+    settings=StepRNNSettings,
+    body=lambda c, features, outputs: network(c, functools.partial(rnn_layer, form=c.form), features, outputs),
+    accepts=frozenset({"sequence"}),
+    suggest=suggest,
+    default_ladders=frozenset(),
+)
+STEP_LSTM = DenseArchitecture[StepLSTMSettings](
+    name="lstm",
+    summary="LSTM: a recurrent network with a gated memory; reads a sequence in both directions, or in one.",
+    source="Hochreiter and Schmidhuber 1997; Schuster and Paliwal 1997; lecture 003",
+    settings=StepLSTMSettings,
+    body=lambda c, features, outputs: network(c, _lstm_layer(c), features, outputs),
+    accepts=frozenset({"sequence"}),
+    suggest=suggest,
+    default_ladders=frozenset(),
+)
 STEP_GRU = DenseArchitecture[StepGRUSettings](
     name="gru",
     summary="GRU: a recurrent network with gates; reads a sequence in both directions, or in one.",
     source="Cho et al. 2014; Schuster and Paliwal 1997; lecture 003",
     settings=StepGRUSettings,
-    body=lambda c, features, outputs: StepGRU(features, c.hidden_size, c.layers, outputs, c.causal, c.dropout),
+    body=lambda c, features, outputs: network(c, gru_layer, features, outputs),
     accepts=frozenset({"sequence"}),
     suggest=suggest,
 )

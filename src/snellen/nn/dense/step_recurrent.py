@@ -1,15 +1,18 @@
-"""Recurrent network with an output at every step of a sequence: GRU in one direction or in both."""
+"""Recurrent network with an output at every step of a sequence, in one direction or in both."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from snellen.nn.recurrent import Layer
 
-class StepGRU(nn.Module):
-    """GRU whose outputs at a step are a linear layer of its states at this step.
+
+class StepRecurrent(nn.Module):
+    """Recurrent network whose outputs at a step are a linear layer of its states at this step.
 
     Args:
+        recurrent_layer: features and units to one layer, such as `torch.nn.GRU` with `batch_first`.
         features: D, of the input at each step.
         hidden: units of the state, of each direction.
         layers: recurrent layers, each of which reads the states of the one before.
@@ -17,18 +20,24 @@ class StepGRU(nn.Module):
         causal: only the direction from the first step to the last, so that outputs do not depend on later steps; else
             a second network reads the steps in reverse, and its states are appended to those of the first.
         dropout: fraction of the states that is set to zero in training.
-    Source: Cho et al. 2014, in the form of `torch.nn.GRU`; Schuster and Paliwal 1997, "Bidirectional recurrent neural
-        networks".
+    Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
     """
 
     def __init__(
-        self, features: int, hidden: int, layers: int, outputs: int, causal: bool = False, dropout: float = 0.0
+        self,
+        recurrent_layer: Layer,
+        features: int,
+        hidden: int,
+        layers: int,
+        outputs: int,
+        causal: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         width = hidden if causal else 2 * hidden  # of the states of a layer
         inputs = [features, *[width] * (layers - 1)]
-        self.forwards = nn.ModuleList(nn.GRU(n, hidden, batch_first=True) for n in inputs)
-        self.backwards = nn.ModuleList(() if causal else (nn.GRU(n, hidden, batch_first=True) for n in inputs))
+        self.forwards = nn.ModuleList(recurrent_layer(n, hidden) for n in inputs)
+        self.backwards = nn.ModuleList(() if causal else (recurrent_layer(n, hidden) for n in inputs))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, outputs)
 
