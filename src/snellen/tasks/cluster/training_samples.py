@@ -77,7 +77,7 @@ def prepare(clusters: int | None, data: Dataset[Labelled], model: ClusterModel, 
     values = model.features.fit(x)
     run.notes["clustered samples"] = len(x)
     if data.withheld is not None and data.spec.input.columns:
-        run.message("Not clustered: the target of the table. With --target none it is an input.")
+        run.message("Not clustered: the target. If it is a class, the clusters are compared with it.")
     distinct = distinct_rows(values)
     if clusters is not None and clusters > distinct:
         raise UsageError(
