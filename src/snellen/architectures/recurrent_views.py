@@ -39,8 +39,8 @@ def gradient_views(model: nn.Module, x: Tensor) -> list[View]:
             series=[Series(name="median over samples", x=lags, y=median, low=low, high=high)],
             caption=f"Norm of the gradient of the outputs with respect to the standardised input at each lag, over "
             f"{len(x)} training samples (band: quartiles; zeros are not drawn). Where it is near 0, training "
-            "learns little from these steps. A straight fall is a vanishing gradient, a straight rise an exploding one; a "
-            "maximum at a lag marks steps that matter.",
+            "learns little from these steps. A straight fall is a vanishing gradient, a straight rise an exploding "
+            "one; a maximum at a lag marks steps that matter.",
         )
     ]
 
