@@ -18,6 +18,7 @@ from snellen.cli.options import (
     CustomLearners,
     add_compute_options,
     add_data_options,
+    add_task_option,
     check_names,
     format_value,
     open_data,
@@ -43,11 +44,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         metavar="NAME[,NAME]|all",
         help="Models to train (default: a selection; the models left out are printed)",
     )
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)",
-    )
+    add_task_option(parser)
     parser.add_argument(
         "--out",
         metavar="FOLDER",

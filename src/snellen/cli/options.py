@@ -231,6 +231,11 @@ def check_names(task: str | None, models: Sequence[str], custom: CustomLearners)
             raise UsageError(f"Unknown model {name!r}", suggest_name(name, list(known)))
 
 
+def add_task_option(parser: argparse.ArgumentParser) -> None:
+    text = "Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)"
+    parser.add_argument("--task", metavar="NAME", help=text)
+
+
 def open_data(args: argparse.Namespace) -> Experience:
     """Open the dataset that the arguments name."""
     import dataclasses

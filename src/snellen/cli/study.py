@@ -13,6 +13,7 @@ from snellen.cli.options import (
     CustomLearners,
     add_compute_options,
     add_data_options,
+    add_task_option,
     all_settings,
     check_data_exists,
     check_names,
@@ -57,11 +58,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     parser.add_argument(
         "--trials", type=int_at_least(1), metavar="N", help="Number of cells of a search, at least 1 (default 20)"
     )
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)",
-    )
+    add_task_option(parser)
     parser.add_argument(
         "--budget", metavar="TIME", help="Time budget for all training runs, e.g. 90s, 10m, 1h (default: none)"
     )

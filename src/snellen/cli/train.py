@@ -14,6 +14,7 @@ from snellen.cli.options import (
     CustomLearners,
     add_compute_options,
     add_data_options,
+    add_task_option,
     all_settings,
     check_data_exists,
     check_names,
@@ -41,11 +42,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "data", nargs="?", metavar="DATA", help="Folder, file, or name of a dataset (see snellen list data)"
     )
     parser.add_argument("--model", metavar="NAME", help="Model (default: chosen by the data; see snellen list models)")
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="Task (default: inferred from the targets; cluster and generate need no target; see snellen list tasks)",
-    )
+    add_task_option(parser)
     parser.add_argument("--out", metavar="FOLDER", help="Output folder of the run (default: new under runs/)")
     parser.add_argument(
         "--resume", metavar="RUN", help="Resume an interrupted run; bit-identical to an uninterrupted one"
