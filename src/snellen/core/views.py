@@ -280,7 +280,71 @@ class DecisionMap:
     caption: str = ""
 
 
-View = Text | Table | Plot | Matrix | ImageGrid | Board | DecisionMap
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """The joints of one skeleton over time.
+
+    Args:
+        name: what it is, such as "truth" or "forecast".
+        positions: (F, J, 3) of each joint in each frame: right, up, towards the viewer, all in one unit.
+        start: index of its first frame on the common axis of time.
+    """
+
+    name: str
+    positions: Tensor
+    start: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """Skeletons in motion, drawn over one another.
+
+    Args:
+        tracks: skeletons, such as the truth and a forecast that begins where the past ends.
+        bones: pairs of joints that a line connects.
+        frame_seconds: duration of a frame; None where unknown.
+        present: index of the last frame that the model reads; None: no frame is special.
+    """
+
+    title: str
+    tracks: Sequence[Track]
+    bones: Sequence[tuple[int, int]]
+    frame_seconds: float | None = None
+    present: int | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundClip:
+    """One recording of sound.
+
+    Args:
+        samples: (C, T) in -1 … 1. rate: samples per second.
+        spectrogram: (M, F) in decibels, the lowest frequency first; None: not drawn.
+        hop_seconds: time between two columns of the spectrogram.
+        frequencies: (M,) of its rows, in hertz.
+        good: whether the prediction is right; None where it is more or less wrong.
+    """
+
+    samples: Tensor
+    rate: float
+    spectrogram: Tensor | None = None
+    hop_seconds: float = 0.0
+    frequencies: Sequence[float] = ()
+    caption: str = ""
+    good: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """Recordings with waveform, spectrogram and a button that plays them."""
+
+    title: str
+    items: Sequence[SoundClip]
+    caption: str = ""
+
+
+View = Text | Table | Plot | Matrix | ImageGrid | Board | DecisionMap | Motion | Sound
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,10 @@ from snellen.core.views import (
     DecisionMap,
     ImageGrid,
     Matrix,
+    Motion,
     Plot,
     Series,
+    Sound,
     Table,
     Text,
     View,
@@ -58,6 +60,8 @@ def html(view: View) -> str:
         return figure_html("plot board", view.title, board_svg(view), view.caption)
     if isinstance(view, DecisionMap):
         return figure_html("plot map", view.title, decision_map_html(view), view.caption)
+    if isinstance(view, Motion | Sound):
+        return figure_html("plot", view.title, "", view.caption)
     return _image_grid(view)
 
 
