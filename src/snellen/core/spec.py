@@ -233,12 +233,16 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True)
 class Future:
-    """The next steps of the input sequence: (steps, D) numbers in the user's units, as many features as the input.
+    """The next steps of the first D features of the input sequence: (steps, D) numbers in the user's units.
 
     Args:
         names: of the D features.
-        steps: number of steps to forecast, the horizon.
+        steps: number of steps to forecast, the horizon H.
         duration: of a step, in `duration_unit`; None where the data has no times.
+        inputs: names of all features of the input, those that are forecast first; (): no others.
+        known: number of the last features of the input that are known in advance. They are read H steps early: step t
+            of a window has their value at t + H, so the last H steps of a window, which has at least as many, have
+            their values at the steps that are forecast.
     """
 
     sample_noun: ClassVar[str] = "windows"  # what the samples are
@@ -247,6 +251,13 @@ class Future:
     steps: int
     duration: float | None = None
     duration_unit: str = ""
+    inputs: tuple[str, ...] = ()
+    known: int = 0
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of all features of the input."""
+        return self.inputs or self.names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,12 +23,27 @@ class RecordingWindows:
         lengths: number of steps of each recording; their sum is S.
         names: of the recordings.
         window, horizon, stride: numbers of steps of an input, of its future, and between the starts of two windows.
+        forecast: number of the first features that are forecast; None: all.
+        known: number of the last features that are known in advance (`Future.known`): a window has their values
+            `horizon` steps later.
     """
 
     def __init__(
-        self, values: Tensor, lengths: Sequence[int], names: Sequence[str], window: int, horizon: int, stride: int = 1
+        self,
+        values: Tensor,
+        lengths: Sequence[int],
+        names: Sequence[str],
+        window: int,
+        horizon: int,
+        stride: int = 1,
+        forecast: int | None = None,
+        known: int = 0,
     ) -> None:
+        if known and window < horizon:
+            raise ValueError(f"a window of {window} steps cannot hold {horizon} steps that are known in advance")
         self.values = values
+        self.forecast = values.shape[1] if forecast is None else forecast
+        self.known = known
         self.lengths = tuple(lengths)
         self.recordings = tuple(names)
         self.window, self.horizon, self.stride = window, horizon, stride
@@ -43,11 +58,14 @@ class RecordingWindows:
 
     def read(self, ids: np.ndarray, preprocessing: Preprocessing) -> Tensor:
         """(B, window, D)."""
-        return self._steps(ids, 0, self.window)
+        steps = self._steps(ids, 0, self.window)
+        if self.known:
+            steps[..., -self.known :] = self._steps(ids, self.horizon, self.window)[..., -self.known :]
+        return steps
 
     def future(self, ids: np.ndarray) -> Tensor:
-        """(B, horizon, D), the steps after each window."""
-        return self._steps(ids, self.window, self.horizon)
+        """(B, horizon, D), the steps after each window, of the features that are forecast."""
+        return self._steps(ids, self.window, self.horizon)[..., : self.forecast]
 
     def _steps(self, ids: np.ndarray, after: int, count: int) -> Tensor:
         rows = self._row[ids][:, None] + np.arange(after, after + count)

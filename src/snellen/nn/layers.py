@@ -50,6 +50,12 @@ class Standardize(nn.Module):
         self._prepare()
         self.register_load_state_dict_post_hook(Standardize._loaded)  # type: ignore[no-untyped-call]
 
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Set the mean and the deviation, (C,) float64, of each feature or channel; a deviation of 0 counts as 1."""
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)))
+        self._prepare()
+
     def _loaded(self, _: object) -> None:
         self._prepare()
 

@@ -20,18 +20,19 @@ class LastValueSettings:
 
 
 class LastValue(nn.Module):
-    """Forecast of the last step of the window at each of `steps` steps."""
+    """Forecast of the last step of the first `features` features of the window, at each of `steps` steps."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, features: int) -> None:
         super().__init__()
         self.steps = steps
+        self.features = features
 
     def forecast(self, x: Tensor) -> Tensor:
-        return forecasting.last_value(x, self.steps)
+        return forecasting.last_value(x[..., : self.features], self.steps)
 
 
 def build(c: LastValueSettings, spec: Spec) -> LastValue:
-    return LastValue(future(spec).steps)
+    return LastValue(future(spec).steps, len(future(spec).names))
 
 
 def fit(c: LastValueSettings, data: Dataset[Labelled], model: LastValue, run: Run) -> None:

@@ -20,14 +20,15 @@ class ConstantVelocitySettings:
 
 
 class ConstantVelocity(nn.Module):
-    """Linear extrapolation of the last two steps to each of `steps` steps."""
+    """Linear extrapolation of the last two steps of the first `features` features to each of `steps` steps."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, features: int) -> None:
         super().__init__()
         self.steps = steps
+        self.features = features
 
     def forecast(self, x: Tensor) -> Tensor:
-        return forecasting.constant_velocity(x.double(), self.steps)
+        return forecasting.constant_velocity(x[..., : self.features].double(), self.steps)
 
 
 def unsupported_reason(spec: Spec) -> str | None:
@@ -35,7 +36,7 @@ def unsupported_reason(spec: Spec) -> str | None:
 
 
 def build(c: ConstantVelocitySettings, spec: Spec) -> ConstantVelocity:
-    return ConstantVelocity(future(spec).steps)
+    return ConstantVelocity(future(spec).steps, len(future(spec).names))
 
 
 def fit(c: ConstantVelocitySettings, data: Dataset[Labelled], model: ConstantVelocity, run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from snellen.core.spec import Future, Spec
 from snellen.core.task import Display, PredictionDict
 
@@ -12,6 +14,16 @@ def future(spec: Spec) -> Future:
     """The target."""
     assert isinstance(spec.target, Future)
     return spec.target
+
+
+def own(x: Tensor, spec: Spec) -> Tensor:
+    """(B, T, D) past of the features that are forecast, of an input (B, T, D')."""
+    return x[..., : len(future(spec).names)]
+
+
+def known_ahead(x: Tensor, spec: Spec) -> Tensor:
+    """(B, H, K) values of the features that are known in advance, at the steps that are forecast."""
+    return x[:, -future(spec).steps :, x.shape[2] - future(spec).known :]
 
 
 def steps_text(count: int) -> str:

@@ -40,7 +40,7 @@ class LinearAutoregression(nn.Module):
         self.register_buffer("w", torch.zeros(features, order - 1, steps, dtype=torch.float64))
 
     def forecast(self, x: Tensor) -> Tensor:
-        x = x[:, -self.order :].double()
+        x = x[:, -self.order :, : self.w.shape[0]].double()
         changes = torch.einsum("bkd,dkh->bhd", x[:, :-1] - x[:, -1:], self.w)
         return x[:, -1:] + changes
 
@@ -59,7 +59,7 @@ def fit(c: LinearAutoregressionSettings, data: Dataset[Labelled], model: LinearA
     features, past, steps = model.w.shape
     triangle = torch.zeros(features, 0, past + steps, dtype=torch.float64)
     for batch in data.samples("train").in_order(max(1024, 4 * (past + steps))):
-        x, y = batch.x[:, -model.order :].double(), batch.y.double()
+        x, y = batch.x[:, -model.order :, :features].double(), batch.y.double()
         rows = torch.cat([x[:, :-1] - x[:, -1:], y - x[:, -1:]], 1).permute(2, 0, 1)  # (D, B, K + H)
         triangle = torch.linalg.qr(torch.cat([triangle, rows], 1), mode="r").R
     for feature in range(features):

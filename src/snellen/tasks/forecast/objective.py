@@ -34,7 +34,7 @@ class ForecastNetwork(nn.Module):
     has s = 0: its forecast is its last value.
 
     Args:
-        network: (B, T, D) to (B, H · D).
+        network: (B, T, D') to (B, H · D); the first D features of its input are those that are forecast.
         reference: see `ForecastSettings`.
     scale: (D,) float64, s.
     Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023.
@@ -51,17 +51,20 @@ class ForecastNetwork(nn.Module):
         self.register_buffer("scale", torch.ones(len(future(spec).names), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) raw inputs to (B, H · D) changes since the last step in units of the scale."""
+        """(B, T, D') raw inputs to (B, H · D) changes since the last step in units of the scale."""
         if self.is_relative:
             unit = torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
-            x = ((x.double() - x[:, -1:].double()) * unit).float()
+            own = x[..., : len(unit)].double()
+            changes = (own - own[:, -1:]) * unit
+            others = x[..., len(unit) :].double()
+            x = torch.cat([changes, others], 2) if others.shape[2] else changes.float()
         y: Tensor = self.network(x)
         return y
 
     def forecast(self, x: Tensor) -> Tensor:
-        """(B, T, D) raw inputs to (B, H, D) float64 in the user's units."""
+        """(B, T, D') raw inputs to (B, H, D) float64 in the user's units."""
         changes = self(x).double().reshape(x.shape[0], self.steps, -1)
-        y: Tensor = x[:, -1:].double() + changes * self.scale  # (B, H, D)
+        y: Tensor = x[:, -1:, : len(self.scale)].double() + changes * self.scale  # (B, H, D)
         return y
 
 
@@ -83,7 +86,7 @@ class ForecastObjective:
             return custom
         varies = (model.scale > 0).float()  # (D,)
         unit = torch.where(model.scale > 0, 1 / model.scale, torch.zeros_like(model.scale))
-        truth = ((batch.y.double() - batch.x[:, -1:].double()) * unit).float()  # (B, H, D)
+        truth = ((batch.y.double() - batch.x[:, -1:, : len(unit)].double()) * unit).float()  # (B, H, D)
         error = (model(batch.x).reshape(truth.shape) - truth) * varies
         size = error.abs()
         if self.loss_settings.loss == "squared":
@@ -110,9 +113,20 @@ def output_count(spec: Spec) -> int:
 
 
 def fit_scale(model: ForecastNetwork, data: Dataset[Labelled]) -> None:
-    """Compute the typical change of each feature, of the training windows."""
-    total, count = torch.zeros(len(model.scale), dtype=torch.float64), 0
+    """Compute the typical change of each feature that is forecast, and the statistics of all others, of the training
+    windows.
+    """
+    features, standardize = len(model.scale), model.network.standardize
+    total, count = torch.zeros(features, dtype=torch.float64), 0
+    others = torch.zeros(3, len(standardize.mean) - features, dtype=torch.float64)  # number, sum, sum of squares
     for batch in data.samples("train").in_order(4096):
-        total += (batch.y.double() - batch.x[:, -1:].double()).square().sum((0, 1))
+        total += (batch.y.double() - batch.x[:, -1:, :features].double()).square().sum((0, 1))
         count += batch.y.shape[0] * batch.y.shape[1]
+        x = batch.x[..., features:].double().flatten(0, 1)
+        others += torch.stack([torch.full_like(x[0], len(x)), x.sum(0), x.square().sum(0)])
     model.scale.copy_((total / max(count, 1)).sqrt())
+    if model.is_relative and others.shape[1]:
+        mean = others[1] / others[0]
+        std = (others[2] / others[0] - mean.square()).clamp(min=0).sqrt()
+        zeros = torch.zeros(features, dtype=torch.float64)
+        standardize.set_statistics(torch.cat([zeros, mean]), torch.cat([zeros, std]))

@@ -16,7 +16,7 @@ from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.recording_windows import RecordingWindows
 from snellen.metrics import forecasting
-from snellen.tasks.forecast.display import DISPLAY, future
+from snellen.tasks.forecast.display import DISPLAY, future, own
 from snellen.tasks.forecast.views import views
 
 HEADLINE = "mean absolute error"
@@ -34,7 +34,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
     """Forecast from every window of a split.
 
     Returns:
-        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps;
+        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps of these features;
         recording and start (N,), where they lie; ids (N,).
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.
@@ -44,7 +44,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
         for batch in data.samples(split, run.device).in_order():
             outputs.append(model.forecast(batch.x).double().cpu())
             truth.append(batch.y.double().cpu())
-            recent.append(batch.x[:, -2:].double().cpu())
+            recent.append(own(batch.x[:, -2:], data.spec).double().cpu())
             ids.append(batch.ids.cpu())
             if outputs[0].shape[1] != truth[0].shape[1]:
                 raise DataError(
