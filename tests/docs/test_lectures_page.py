@@ -27,6 +27,7 @@ DONE = {
     *(f"E{n}" for n in range(1, 5)),
     "G1",
     "H5",
+    "H7",
 }
 
 

@@ -98,7 +98,7 @@ class Run:
         self._steps_done: dict[str, int] = {}  # loop -> steps done; finished loops are in `_ended`
         self._ended: set[str] = set()
         self._inside = self._ending = False
-        self._loop, self._step = "", 0
+        self._loop, self._step, self._total = "", 0, 1
         self._describe: Callable[[int], str] | None = None
         self._between = 0  # rows logged outside loops
         self._restored = State()
@@ -118,6 +118,11 @@ class Run:
 
     # -- called by fit ---------------------------------------------------------------------------------------------
 
+    @property
+    def fraction_done(self) -> float:
+        """The fraction of the steps of the current loop that is done, in [0, 1); 0 outside loops."""
+        return self._step / self._total if self._inside else 0.0
+
     def steps(self, total: int, name: str = "train", describe: Callable[[int], str] | None = None) -> Iterator[int]:
         """Iterate over steps, from the current step of the loop to `total`; reseeds before each and saves checkpoints.
 
@@ -129,6 +134,7 @@ class Run:
         if self._inside:
             raise RuntimeError(f"loop {name!r} starts inside {self._loop!r}: loops of a run cannot be nested")
         start = self._steps_done.get(name, 0)
+        self._total = total
         base = key(self.seed, name, self.rank)
         self._loop, self._step, self._describe = name, start - 1, describe
         if name in self._ended or start >= total:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.forecast import baseline, constant_velocity, linear_autoregression, mlp, networks, task
+from snellen.tasks.forecast import (
+    baseline,
+    constant_velocity,
+    encoder_decoder,
+    linear_autoregression,
+    mlp,
+    networks,
+    task,
+)
 
 TASK = task.TASK
 from_module = networks.from_module
@@ -17,6 +25,8 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     linear_autoregression.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
+    encoder_decoder.LEARNER,
+    encoder_decoder.AUTOENCODER,
 )
 
 LEARNERS = {learner.name: learner for learner in _ORDERED}

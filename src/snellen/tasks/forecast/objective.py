@@ -52,14 +52,23 @@ class ForecastNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H · D) changes since the last step in units of the scale."""
-        if self.is_relative:
-            unit = torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
-            own = x[..., : len(unit)].double()
-            changes = (own - own[:, -1:]) * unit
-            others = x[..., len(unit) :].double()
-            x = torch.cat([changes, others], 2) if others.shape[2] else changes.float()
-        y: Tensor = self.network(x)
+        y: Tensor = self.network(self.network_input(x))
         return y
+
+    def network_input(self, x: Tensor) -> Tensor:
+        """(B, T, D') raw inputs to the input of the network: changes since the last step, or the same values."""
+        if not self.is_relative:
+            return x
+        own = x[..., : len(self.scale)].double()
+        changes, others = (own - own[:, -1:]) * self._unit(), x[..., len(self.scale) :].double()
+        return torch.cat([changes, others], 2) if others.shape[2] else changes.float()
+
+    def changes(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B, H, D) float32 changes of the next steps y (B, H, D) since the last step of x, in units of the scale."""
+        return ((y.double() - x[:, -1:, : len(self.scale)].double()) * self._unit()).float()
+
+    def _unit(self) -> Tensor:
+        return torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
 
     def forecast(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H, D) float64 in the user's units."""
@@ -84,10 +93,13 @@ class ForecastObjective:
         if self.custom_loss is not None:
             custom: Tensor = self.custom_loss(model.forecast(batch.x), batch.y.double())
             return custom
+        truth = model.changes(batch.x, batch.y)
+        return self.mean_loss(model, model(batch.x).reshape(truth.shape) - truth)
+
+    def mean_loss(self, model: ForecastNetwork, error: Tensor) -> Tensor:
+        """The mean loss of errors (B, T, D) in units of the scale, over the features that change."""
         varies = (model.scale > 0).float()  # (D,)
-        unit = torch.where(model.scale > 0, 1 / model.scale, torch.zeros_like(model.scale))
-        truth = ((batch.y.double() - batch.x[:, -1:, : len(unit)].double()) * unit).float()  # (B, H, D)
-        error = (model(batch.x).reshape(truth.shape) - truth) * varies
+        error = error * varies
         size = error.abs()
         if self.loss_settings.loss == "squared":
             size = error.square()
