@@ -43,7 +43,7 @@ class EncoderDecoderSettings:
     teacher_forcing: Literal["none", "scheduled", "always"] = "scheduled"
     """What the decoder reads in training: none, its own forecast of the step before, as in prediction; always, the
     truth; scheduled, the truth with a probability that falls from 1 to 0 in the first half of the training."""
-    training: TrainingSettings = TrainingSettings(epochs=10, lr=0.002, clip_grad=1.0)
+    training: TrainingSettings = TrainingSettings(epochs=10, lr=0.003, clip_grad=1.0)
     forecast: ForecastSettings = ForecastSettings()
 
 
