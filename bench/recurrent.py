@@ -235,9 +235,9 @@ def keras(kind: str, lengths: str) -> Callable[[Options], Round]:
 
 
 def same(ours: Output, peer: Output) -> str | None:
-    if abs(ours["accuracy"] - peer["accuracy"]) > 3:
+    if abs(ours["accuracy"] - peer["accuracy"]) > 8:  # a rounding error changes it: training is chaotic
         return f"accuracy {ours['accuracy']:.1f} and {peer['accuracy']:.1f} %"
-    if "loss" in peer and abs(ours["loss"] / peer["loss"] - 1) > 1e-3:
+    if "loss" in peer and abs(ours["loss"] / peer["loss"] - 1) > 1e-4:
         return f"the loss of step {LOSS_STEP} is {ours['loss']:.6f} and {peer['loss']:.6f}"
     return None
 
