@@ -31,6 +31,9 @@ class GRUSettings:
     """Recurrent layers, each of which reads the states of the one before."""
     dropout: Annotated[float, Limit(min=0, below=1)] = 0.0
     """Fraction of the last state that is set to zero in training."""
+    bptt: Annotated[int, Limit(min=1)] | None = None
+    """Truncated backpropagation through time: steps after which training cuts the gradients, while the state is carried
+    on, so that memory does not grow with the steps; auto: no cuts."""
     training: TrainingSettings = TrainingSettings(epochs=20, lr=0.003, clip_grad=1.0)
 
 
@@ -68,15 +71,15 @@ def suggest_lstm(spec: Spec) -> dict[str, Suggestion]:
 
 
 def body(c: GRUSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return GRU(shape[1], c.hidden_size, c.layers, outputs, c.dropout)
+    return GRU(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.bptt)
 
 
 def rnn_body(c: RNNSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return RNN(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.form)
+    return RNN(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.form, c.bptt)
 
 
 def lstm_body(c: LSTMSettings, shape: tuple[int, ...], outputs: int) -> nn.Module:
-    return LSTM(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.bias, c.forget_bias)
+    return LSTM(shape[1], c.hidden_size, c.layers, outputs, c.dropout, c.bias, c.forget_bias, c.bptt)
 
 
 RNN_NETWORK = Architecture[RNNSettings](

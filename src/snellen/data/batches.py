@@ -16,6 +16,7 @@ from snellen.data.dataset import Labelled, Samples
 B_co = TypeVar("B_co", covariant=True)
 
 BLOCK = 4 << 20  # bytes gathered at once: small enough to stay in the processor's cache
+POOL = 16  # batches whose samples are sorted by length: the padding is a few per cent
 
 
 class BatchSource(Protocol[B_co]):
@@ -36,6 +37,9 @@ class Batches:
         seed: seed of order and augmentation.
         augment: augmentation of images; `value_range` is the range of their values.
         weights: (N,) relative sampling frequency of each sample; None: each once per epoch.
+
+    Samples of several lengths in memory are batched with others of similar length, see `length_buckets`; a batch is as
+    long as its longest sample.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Batches:
         full, left = divmod(len(samples), self.size)
         self._steps = full + (left > 1)
         values = samples.values
-        if values is None or not len(values):  # read from the source batch by batch
+        if values is None or not len(values) or samples.lengths is not None:  # batch by batch
             self._block_size = 1
         else:
             self._block_size = max(1, BLOCK // (self.size * values[0].numel() * values.element_size()))
@@ -86,6 +90,8 @@ class Batches:
             else:
                 rng = generator(self.seed, "order", epoch)
                 order = torch.multinomial(self.weights.double(), count, replacement=True, generator=rng)
+            if self.samples.lengths is not None:
+                order = length_buckets(order, self.samples.lengths, self.size, self.seed, epoch)
             self._epoch, self._order = epoch, order.to(self.samples.device)
         return self._order
 
@@ -116,6 +122,31 @@ class Batches:
         ids = self.samples.ids[self.positions(step)].tolist()
         more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
         return ", ".join(self.samples.source.name(i) for i in ids[:5]) + more
+
+
+def length_buckets(order: Tensor, lengths: Tensor, size: int, seed: int, epoch: int) -> Tensor:
+    """Order of an epoch with samples of similar lengths in each batch: a function of seed, epoch and lengths.
+
+    The samples of POOL consecutive batches, or of half of the epoch, are sorted by length and cut into batches, which
+    are shuffled. So the samples that meet in a batch vary from epoch to epoch. What is left after the full batches
+    stays at the end, unsorted.
+
+    Args:
+        order: (N,) shuffled positions.
+        lengths: (M,) by position.
+        size: samples per batch.
+    Returns:
+        (N,) the same positions.
+    """
+    full = len(order) // size
+    if full < 2:
+        return order
+    batches: list[Tensor] = []
+    pool = min(POOL, -(-full // 2)) * size
+    for part in torch.split(order[: full * size], pool):
+        batches += torch.split(part[lengths[part].argsort(stable=True)], size)
+    shuffled = permutation(full, seed, "buckets", epoch).tolist()
+    return torch.cat([*(batches[k] for k in shuffled), order[full * size :]])
 
 
 def _split(values: Tensor, sizes: list[int]) -> Sequence[Tensor]:

@@ -15,6 +15,7 @@ from snellen.core.spec import Boxes, Classes, Input, Labels, PixelClasses, Prepr
 from snellen.core.views import Finding
 from snellen.data.annotations import Annotations
 from snellen.data.cache import LineCallback, decode_to_disk, ignore_line, load_into_memory
+from snellen.data.flat_sequences import RaggedSource
 from snellen.data.scenes import Scenes
 from snellen.data.source import Skipped, Source
 
@@ -211,6 +212,7 @@ class Samples:
 
     Args:
         values: (n, ...) all inputs if they fit in memory; None: each batch is read from the source.
+    lengths: (n,) int64 steps of each sample on the CPU, of ragged data in memory; else None.
     """
 
     def __init__(
@@ -228,6 +230,7 @@ class Samples:
         self.ids = ids.to(self.device)
         self.y = y.to(self.device)
         self.values = None if values is None else values.to(self.device)
+        self.lengths = source.sequences.lengths[ids.cpu()] if isinstance(source, RaggedSource) else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -249,9 +252,25 @@ class Samples:
 
     def in_order(self, size: int = 256) -> Iterator[Labelled]:
         """All samples once, in batches of `size`, or fewer of large ones (see MAX_BATCH_VALUES)."""
+        if self.lengths is not None:
+            yield from map(self.take, self._ragged_batches(self.lengths, size))
+            return
         size = min(size, max(1, MAX_BATCH_VALUES // max(1, self.values_per_sample())))
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
+
+    def _ragged_batches(self, lengths: Tensor, size: int) -> Iterator[Tensor]:
+        """Consecutive positions, as many as fit when they are padded to the longest of them."""
+        row = math.prod(self.source.read(self.ids[:1].cpu().numpy(), self.preprocessing).shape[2:])
+        start, longest = 0, 0
+        for position, length in enumerate(lengths.tolist()):
+            longest = max(longest, length)
+            count = position - start + 1
+            if count > 1 and (count > size or count * longest * row > MAX_BATCH_VALUES):
+                yield torch.arange(start, position)
+                start, longest = position, length
+        if len(lengths):
+            yield torch.arange(start, len(lengths))
 
 
 def without_target(data: Dataset[Labelled]) -> Dataset[Labelled]:

@@ -6,13 +6,60 @@ end of a recording, or a cut between two splits of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snellen.core.spec import Preprocessing
+
+
+class GatheredWindows:
+    """Parts of recordings, (N, T, D), that are gathered when they are selected. It has the methods of a tensor that
+    datasets and batches need, so it takes the place of one: overlapping windows take no memory.
+
+    Args:
+        gather: (B,) ids to (B, T, D), on the CPU.
+        ids: (N,) int64.
+        device: of what is selected.
+    """
+
+    def __init__(
+        self, gather: Callable[[np.ndarray], Tensor], ids: np.ndarray, device: torch.device | str = "cpu"
+    ) -> None:
+        self.gather, self.ids, self.device = gather, ids, torch.device(device)
+        example = gather(ids[:1])
+        self.shape = torch.Size((len(ids), *example.shape[1:]))
+        self.dtype, self.ndim = example.dtype, example.ndim
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Windows at (B,) positions or a slice, not gathered yet; at an integer one window, (T, D)."""
+        if isinstance(index, Tensor):
+            index = index.cpu().numpy()
+        selected = self.ids[index]
+        if np.ndim(selected):
+            return GatheredWindows(self.gather, selected, self.device)
+        return self.gather(selected[None])[0].to(self.device)
+
+    def index_select(self, axis: int, positions: Tensor) -> Tensor:
+        """(B, T, D) windows at (B,) positions."""
+        if axis:
+            raise ValueError("windows are selected along the first axis")
+        return self.gather(self.ids[positions.cpu().numpy()]).to(self.device)
+
+    def to(self, device: Any) -> GatheredWindows:
+        return GatheredWindows(self.gather, self.ids, device)
+
+    def numel(self) -> int:
+        return self.shape.numel()
+
+    def element_size(self) -> int:
+        return self.dtype.itemsize
 
 
 class RecordingWindows:
@@ -71,8 +118,15 @@ class RecordingWindows:
         rows = self._row[ids][:, None] + np.arange(after, after + count)
         return self.values[torch.from_numpy(rows)]
 
+    def futures(self) -> Tensor:
+        """The futures of all windows: `GatheredWindows` in place of a tensor."""
+        return cast(Tensor, GatheredWindows(self.future, np.arange(len(self))))
+
     def all(self, preprocessing: Preprocessing) -> Tensor | None:
-        return None
+        """All windows: `GatheredWindows` in place of a tensor; None without any."""
+        if not len(self):
+            return None
+        return cast(Tensor, GatheredWindows(lambda ids: self.read(ids, preprocessing), np.arange(len(self))))
 
     def name(self, id: int) -> str:
         start = int(self.start[id])

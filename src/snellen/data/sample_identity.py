@@ -27,6 +27,7 @@ from snellen.data.dataset import SPLITS, Dataset, Labelled, with_one_target
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.image_files import map_threads
 from snellen.data.file_source import FileSource
+from snellen.data.flat_sequences import RaggedSource
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, BadSamples, Source
 
@@ -278,6 +279,9 @@ def _rows(source: Source) -> Iterator[bytes]:
         values = source.values.clone().masked_fill_(torch.from_numpy(source.missing), torch.nan)
         yield from (row.tobytes() for row in values.float().numpy())
         return
+    if isinstance(source, RaggedSource):  # without padding, which depends on the other samples
+        yield from (sequence.float().numpy().tobytes() for sequence in source.sequences)
+        return
     for start in range(0, len(source), _BATCH):
         ids = np.arange(start, min(start + _BATCH, len(source)))
         values = source.read(ids, Preprocessing()).float().contiguous()  # the same numbers of another type are equal
@@ -302,7 +306,8 @@ def _targets(data: Dataset[Labelled]) -> np.ndarray | None:
     if isinstance(data.spec.target, Classes):  # by name: a new class changes the numbers of the others
         names = [name.encode("utf-8", "surrogateescape") for name in data.spec.target.names]
         return _digests(names[k] for k in truth.tolist())
-    return _digests(row.tobytes() for row in truth.contiguous().reshape(len(truth), -1).numpy())
+    batches = (truth.index_select(0, ids) for ids in torch.split(torch.arange(len(truth)), _BATCH))
+    return _digests(row.tobytes() for rows in batches for row in rows.contiguous().reshape(len(rows), -1).numpy())
 
 
 def _annotation_digests(annotations: Annotations, count: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from snellen.data.augment.images import Augment
 from snellen.data.batches import Batches
 from snellen.data.cache import available_memory
 from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.data.flat_sequences import FlatSequences
 from snellen.training.loop import Objective
 from snellen.training.network_training import evenly_spaced, fit_network
 from snellen.training.settings import TrainingSettings
@@ -41,6 +42,13 @@ def default_batch_size(count: int) -> int:
 def subset(samples: Samples, max_samples: int = MAX_STATISTICS_SAMPLES) -> Labelled:
     """At most `max_samples` samples, spread evenly over the split."""
     return samples.take(evenly_spaced(len(samples), max_samples))
+
+
+def _rows(sequences: FlatSequences) -> Tensor:
+    """(1, S, D) the rows of at most MAX_STATISTICS_SAMPLES sequences, without padding."""
+    of_mean_length = max(1, int(sequences.lengths.double().mean()) * sequences.shape[2:].numel())
+    count = min(MAX_STATISTICS_SAMPLES, max(1, MAX_STATISTICS_VALUES // of_mean_length))
+    return sequences.rows_of(evenly_spaced(len(sequences), count))[None]
 
 
 def all_samples(samples: Samples) -> Labelled:
@@ -109,6 +117,8 @@ class SampleSplit:
     def statistics(self) -> Tensor:
         if self.samples.preprocessing.size is not None:
             return subset(self.samples).x
+        if isinstance(self.samples.values, FlatSequences):
+            return _rows(self.samples.values)
         values = max(1, self.samples.values_per_sample())
         return subset(self.samples, min(MAX_STATISTICS_SAMPLES, max(1, MAX_STATISTICS_VALUES // values))).x
 

@@ -52,6 +52,7 @@ from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_source import FileSource
+from snellen.data.flat_sequences import RaggedSource
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.array_files import Hdf5Source, array_to_tensor
 from snellen.data.several_inputs import SeveralInputs
@@ -207,11 +208,14 @@ def _find_in_images(source: SeveralInputs, full: bool) -> Duplicates:
 def _find_copies(source: ArraySource, full: bool, spec_input: Input) -> Duplicates:
     """Find equal samples, and neighbouring sequences that overlap."""
     values = source.values
+    ragged = source.sequences if isinstance(source, RaggedSource) else None
     if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
         return Duplicates([], [], {}, False, f"duplicates among {len(values):,} samples in memory")
-    exact = exact_row_duplicates(values)
+    exact = exact_row_duplicates(values if ragged is None else ragged)
     copies = Duplicates(exact, [pair for pair in source.near_copies if pair not in set(exact)], {}, True)
-    return _with_windows(copies, overlapping_windows(values)) if spec_input.axes == ("time", "feature") else copies
+    if ragged is not None or spec_input.axes != ("time", "feature"):
+        return copies
+    return _with_windows(copies, overlapping_windows(values))
 
 
 def _with_windows(copies: Duplicates, windows: Windows) -> Duplicates:

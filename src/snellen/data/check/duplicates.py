@@ -27,6 +27,7 @@ from snellen.data.decode.header import Header, UnusableFile
 from snellen.data.decode.image_files import ImageFiles, map_threads
 from snellen.data.file_index import FileIndex
 from snellen.data.file_source import FileSource
+from snellen.data.flat_sequences import FlatSequences
 from snellen.data.formats.array_files import Hdf5Source
 from snellen.data.source import ArraySource, apply_preprocessing
 
@@ -161,8 +162,11 @@ def find_stored_duplicates(source: Hdf5Source, full: bool = False) -> Duplicates
     )
 
 
-def exact_row_duplicates(values: Tensor) -> list[Pair]:
-    """Pairs (first, other) of equal rows."""
+def exact_row_duplicates(values: Tensor | FlatSequences) -> list[Pair]:
+    """Pairs (first, other) of equal rows, or of equal sequences."""
+    if isinstance(values, FlatSequences):
+        contents = (sequence.numpy().tobytes() for sequence in values)
+        return _equal_pairs(enumerate(hashlib.blake2b(content, digest_size=16).digest() for content in contents))
     rows = values.contiguous().flatten(1).view(torch.uint8).numpy()
     return _equal_pairs(enumerate(hashlib.blake2b(row, digest_size=16).digest() for row in rows))
 

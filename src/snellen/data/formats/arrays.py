@@ -128,7 +128,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     at_places = read_place_targets(file, splits, layout, ragged, kind) if splits[0].y else None
     targets_of = _of_samples(file, splits, layout, kind) if at_places is None else _of_places(at_places)
     findings = list(targets_of.findings)
-    source, dtype = _source(file, splits, layout) if ragged is None else ragged.source()
+    source, dtype = _source(file, splits, layout) if ragged is None else ragged.source(at_places is not None)
     counts = [file.shapes[part.counted][0] for part in splits] if ragged is None else [len(n) for n in ragged.lengths]
     given = np.concatenate([np.full(count, part.split or 0) for count, part in zip(counts, splits, strict=True)])
     used = {name for part in splits for name in (part.x, *part.y)} | (ragged.names if ragged is not None else set())

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Modality
+from snellen.data.flat_sequences import FlatSequences, RaggedSource
 from snellen.data.formats import ArrayModality
 from snellen.data.formats.array_files import ArrayFile, array_to_tensor
 from snellen.data.formats.array_layout import AxisLayout, SplitArrays, plural, split_and_role
@@ -47,31 +49,36 @@ class RaggedSequences:
             masks.append(np.broadcast_to(inside.reshape(*inside.shape, *(1,) * (padded.ndim - 2)), padded.shape))
         return np.concatenate(parts), np.concatenate(masks)
 
-    def source(self) -> tuple[ArraySource, str]:
-        """(N, T, D) sequences padded with NaN after their ends, and their dtype.
+    def source(self, is_padded: bool = False) -> tuple[ArraySource, str]:
+        """The sequences, and their dtype.
 
+        Args:
+            is_padded: whether every sequence is read with NaN up to the longest of all, as `targets` are.
         Raises:
             DataError: NaN or infinity within a sequence.
         """
         longest = max(int(lengths.max()) for lengths in self.lengths)
-        features = self.file.shapes[self.splits[0].x][-1]
         parts = []
         for part, lengths in zip(self.splits, self.lengths, strict=True):
             values = self.file.read(part.x)
             is_double = array_to_tensor(values[:1]).element_size() > 4
-            inside = np.arange(longest) < lengths[:, None]
-            padded = np.full((len(lengths), longest, features), np.nan, "float64" if is_double else "float32")
-            padded[inside] = values[:, :longest][inside] if values.ndim == 3 else values
-            bad = np.nonzero((~np.isfinite(padded) & inside[..., None]).any((1, 2)))[0]
+            rows = values[:, :longest][np.arange(longest) < lengths[:, None]] if values.ndim == 3 else values
+            rows = rows.astype("float64" if is_double else "float32")
+            bad = np.unique(np.repeat(np.arange(len(lengths)), lengths)[~np.isfinite(rows).all(1)])
             if len(bad):
                 shown = ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
                 raise DataError(
                     f"{self.file.path}: {part.x!r} holds NaN or infinity in {len(bad):,} samples: {shown}",
                     "Fix or remove these samples.",
                 )
-            parts.append(padded)
-        tensor = array_to_tensor(np.concatenate(parts))
-        return ArraySource(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
+            parts.append(rows)
+        flat = array_to_tensor(np.concatenate(parts))
+        dtype = str(flat.dtype).removeprefix("torch.")
+        of_each = torch.from_numpy(np.concatenate(self.lengths))
+        if int(of_each.min()) == longest:
+            return ArraySource(flat.view(-1, longest, flat.shape[1]), "sample"), dtype
+        sequences = FlatSequences(flat, of_each.cumsum(0) - of_each, of_each)
+        return RaggedSource(sequences, "sample", longest if is_padded else None), dtype
 
 
 def ragged_sequences(

@@ -14,7 +14,6 @@ import numpy as np
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Future, Input
-from snellen.data.cache import available_memory
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import RawDataset
@@ -95,7 +94,6 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     source = RecordingWindows(
         values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride
     )
-    _check_memory(path, source)
     of_recording, copies = recording_groups(usable, options)
     given, division, is_divided = recording_splits(path, source, usable, of_recording)
     needs = f"A window and its future need {window + horizon:,}."
@@ -109,7 +107,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             )
         },
         target=Future(names=names, steps=horizon, duration=read.duration, duration_unit=read.unit),
-        truth=source.future(np.arange(len(source))),
+        truth=source.futures(),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
         recognised_as=f"{read.description} of {len(values):,} steps and {len(names):,} features{read.times}: "
@@ -173,18 +171,6 @@ def _read(path: Path, options: OpenOptions) -> _Read:
         files=len(recordings) + len(skipped),
         skipped=tuple(skipped),
     )
-
-
-def _check_memory(path: Path, source: RecordingWindows) -> None:
-    """Raise DataError if the futures of all windows, which overlap, do not fit into half of the free memory."""
-    values = source.values
-    needed = len(source) * source.horizon * values.shape[1] * values.element_size()
-    if needed > available_memory() // 2:
-        raise DataError(
-            f"{path}: the futures of {len(source):,} windows need {needed:,} bytes of memory, of which "
-            f"{available_memory():,} are free",
-            "Take fewer windows with --window-stride STEPS, or a shorter --horizon.",
-        )
 
 
 def _check_options(path: Path, options: OpenOptions) -> None:
