@@ -38,7 +38,7 @@ def read_steps(lines: Iterable[str], spec: Spec) -> Iterator[Tensor | None]:
     columns = _columns(spec)
     names = [column.name for column in columns]
     places: list[int] | None = None  # of the columns in a line; None: in their order
-    width, found = None, False
+    width, has_steps = None, False
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text:
@@ -46,19 +46,19 @@ def read_steps(lines: Iterable[str], spec: Spec) -> Iterator[Tensor | None]:
             yield None
             continue
         where = f"line {number:,}"
-        found = True
+        has_steps = True
         if text.startswith("{"):
             yield _encode(where, _cells_by_name(where, text, names), columns, spec)
             continue
         cells = _cells(where, text)
         if width is None and not any(map(is_number, cells)) and _is_header(cells, columns):
-            places, width, found = _places(cells, names), len(cells), False
+            places, width, has_steps = _places(cells, names), len(cells), False
             continue
         width = width or len(columns)
         if len(cells) != width:
             raise DataError(f"{where} has {len(cells):,} cells, not {width:,}", _FORM)
         yield _encode(where, cells if places is None else [cells[k] for k in places], columns, spec)
-    if not found:
+    if not has_steps:
         raise DataError("There is no step on standard input", _FORM)
 
 

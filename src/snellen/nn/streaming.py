@@ -36,15 +36,15 @@ def with_carried_state(model: nn.Module) -> nn.Module | None:
     step. None for a model without recurrent networks, and for one that also reads the steps in reverse.
     """
     copied = copy.deepcopy(model)
-    found = False
+    is_replaced = False
     for module in copied.modules():
         if isinstance(module, RecurrentNetwork):
-            module.recurrent, found = CarriedState(module.recurrent), True
+            module.recurrent, is_replaced = CarriedState(module.recurrent), True
         elif isinstance(module, StepRecurrent):
             if len(module.backwards):
                 return None
-            module.forwards, found = nn.ModuleList(map(CarriedState, module.forwards)), True
-    return copied if found else None
+            module.forwards, is_replaced = nn.ModuleList(map(CarriedState, module.forwards)), True
+    return copied if is_replaced else None
 
 
 def forget(model: nn.Module) -> None:
