@@ -83,7 +83,7 @@ def test_a_forecast_is_made_of_the_last_window(tmp_path: Path) -> None:
     swapped = [",".join(reversed(line.split(","))) for line in lines]
     records = list(predict_lines(run, [*lines, "", *swapped]))
     assert [record["step"] for record in records] == [8, 9, 10, 11, 12] * 2
-    assert [record.get("sequence") for record in records] == [None] * 5 + [2] * 5
+    assert [record["sequence"] for record in records] == [1] * 5 + [2] * 5
     assert records[0]["forecast"] == records[5]["forecast"]
     (tmp_path / "start.csv").write_text("\n".join(lines))
     (whole,) = run.predict_files([tmp_path / "start.csv"])

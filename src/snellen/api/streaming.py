@@ -73,9 +73,9 @@ class Stream:
 
 
 def predict_lines(run: TrainedRun, lines: Iterable[str]) -> Iterator[PredictionDict]:
-    """Predictions after each line of numbers, with the number of its step, beginning at 1.
+    """Predictions after each line of numbers, with the numbers of its sequence and its step, beginning at 1.
 
-    An empty line begins a new sequence; the records then have its number too.
+    An empty line begins a new sequence.
 
     Raises:
         DataError: a line that holds no step, naming it. UsageError: see `Stream`.
@@ -91,6 +91,5 @@ def predict_lines(run: TrainedRun, lines: Iterable[str]) -> Iterator[PredictionD
                 sequence += 1
             continue
         prediction = stream.step(x)
-        number = {"sequence": sequence} if sequence > 1 else {}
         if prediction is not None:
-            yield {**number, "step": stream.count, **prediction}
+            yield {"sequence": sequence, "step": stream.count, **prediction}
