@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snellen.cli import terminal
 from snellen.cli.main import make_parser
 from snellen.cli.options import CustomLearners, load_run
 from snellen.core.errors import DataError, UsageError, similar_names
+
+if TYPE_CHECKING:
+    from snellen.api import TrainedRun
 
 
 def run(arguments: Sequence[str], custom: CustomLearners) -> int:
@@ -20,8 +25,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="Files, folders, globs or tables; -: paths or a table from standard input; a first argument that is a run "
-        "folder is RUN",
+        help="Files, folders, globs or tables; -: paths, a table, or the steps of a sequence, one on a line, from "
+        "standard input; a first argument that is a run folder is RUN",
     )
     parser.add_argument("--csv", action="store_true", help="Print a CSV table instead of JSON lines")
     parser.add_argument(
@@ -54,6 +59,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         raise UsageError("--coco-annotations needs --coco", "Add --coco FILE, or omit --coco-annotations.")
     trained = load_run(args, custom)
 
+    if args.inputs == ["-"] and not vars(args).keys() & {"draw", "coco", "maps"} and _is_stream(trained):
+        return _predict_lines(trained, as_csv="csv" in args)
     from snellen.data.source import BadSamples
 
     progress = terminal.ProgressBar()
@@ -80,6 +87,36 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             for id, problem in error.problems.items():
                 terminal.print_message(f"{error.names[id]}: {problem}")
         raise
+    return 0
+
+
+def _is_stream(trained: TrainedRun) -> bool:
+    """Whether standard input holds the steps of sequences, not paths, one on a line."""
+    from snellen.modalities import modality_of
+
+    if modality_of(trained.spec).read_steps is None:
+        return False
+    if not isinstance(sys.stdin.buffer, io.BufferedReader):
+        return False
+    first = sys.stdin.buffer.peek().lstrip().partition(b"\n")[0].decode("utf-8", "replace").strip()
+    return not first or (not os.path.lexists(os.path.expanduser(first)) and not glob.has_magic(first.lstrip("[{")))
+
+
+def _predict_lines(trained: TrainedRun, as_csv: bool) -> int:
+    """Print the prediction after each line of standard input at once."""
+    from snellen.api.streaming import predict_lines
+
+    has_header = False
+    for record in predict_lines(trained, sys.stdin):
+        if not as_csv:
+            terminal.print_json(record)
+        else:
+            row = _flatten_record(record)
+            if not has_header:
+                print(terminal.csv_row(list(row)))
+            has_header = True
+            print(terminal.csv_row([str(value) for value in row.values()]))
+        sys.stdout.flush()
     return 0
 
 

@@ -24,6 +24,7 @@ from snellen.core.serialization import to_plain
 from snellen.core.task import ExportedModel
 from snellen.export import detection_parity, to_onnx, to_torch
 from snellen.export.example_inputs import differing_sizes, example_batches, input_shape, learned_range
+from snellen.export.onnx_recurrent import OnnxRecurrent, with_onnx_recurrent_layers
 from snellen.export.parity import compare
 from snellen.modalities import modality_of
 
@@ -37,6 +38,7 @@ class ExportFormat:
         check_packages: raises EnvironmentProblem if a package is missing.
         convert: traced program, its dynamic axes and output names to a model in this format.
         serialize: that model and its metadata to bytes.
+        for_any_length: a module to one that can be traced for inputs of any length.
         run_batches: those bytes and batches of inputs to the outputs of the external runtime for each.
     """
 
@@ -44,6 +46,7 @@ class ExportFormat:
     check_packages: Callable[[], None]
     convert: Callable[[ExportedProgram, tuple[Any, ...], Sequence[str]], Any]
     serialize: Callable[[Any, Mapping[str, Any]], bytes]
+    for_any_length: Callable[[nn.Module], nn.Module]
     run_batches: Callable[[bytes, Sequence[Tensor]], list[dict[str, Tensor]]]
 
 
@@ -53,6 +56,7 @@ FORMATS = {
         check_packages=to_onnx.check_packages,
         convert=to_onnx.convert,
         serialize=to_onnx.serialize,
+        for_any_length=with_onnx_recurrent_layers,
         run_batches=to_onnx.run_batches,
     ),
     "torch": ExportFormat(
@@ -60,6 +64,7 @@ FORMATS = {
         check_packages=to_torch.check_packages,
         convert=to_torch.convert,
         serialize=to_torch.serialize,
+        for_any_length=lambda module: module,  # recurrent layers are refused in `_axes`
         run_batches=to_torch.run_batches,
     ),
 }
@@ -112,9 +117,10 @@ def export(
     )
     with torch.no_grad():
         expected = [module(batch) for batch in batches]
-    axes = _axes(record, module, exported.min_size)
+    traced = export_format.for_any_length(module) if record.spec.input.is_ragged else module
+    axes = _axes(record, traced, exported.min_size)
     with _suppress_output():
-        program = _trace(module, batches[1], axes, record.learner)
+        program = _trace(traced, batches[1], axes, record.learner)
         converted = export_format.convert(program, axes, [output.name for output in exported.outputs])
     metadata = _metadata(folder, record, exported, module, expected[0])
     actual = export_format.run_batches(export_format.serialize(converted, metadata), batches)
@@ -147,16 +153,23 @@ _AXIS_NAMES = {"channel": "channels", "y": "height", "x": "width"}  # in the exp
 def _axes(record: Record, module: nn.Module, min_size: int) -> tuple[dict[int, Any]]:
     """Dynamic axes of the input: the batch, and those whose length varies, if the model accepts any."""
     spec_input = record.spec.input
-    if spec_input.is_ragged and any(isinstance(layer, nn.RNNBase) for layer in module.modules()):
+    replaced = {id(layer.layers) for layer in module.modules() if isinstance(layer, OnnxRecurrent)}
+    fixed = [layer for layer in module.modules() if isinstance(layer, nn.RNNBase) and id(layer) not in replaced]
+    if spec_input.is_ragged and fixed:
         noun = modality_of(record.spec).noun
         raise UsageError(
-            f"{record.learner} reads {noun} of several lengths, and a model is exported for one length",
-            f"Use snellen predict or snellen serve, or train on {noun} of one length.",
+            f"{record.learner} reads {noun} of several lengths, and torch.export fixes the length of recurrent layers",
+            f"Use --to onnx, snellen predict or snellen serve; or train on {noun} of one length.",
         )
     names = ("batch", *(_AXIS_NAMES.get(axis, axis) for axis in spec_input.axes))
+    min_steps = 3 if replaced else None  # for tracing
     shape = (None, *input_shape(record.spec, record.preprocessing))
     return (
-        {axis: Dim(names[axis], min=min_size if axis > 1 else None) for axis, side in enumerate(shape) if side is None},
+        {
+            axis: Dim(names[axis], min=min_steps if names[axis] == "time" else min_size if axis > 1 else None)
+            for axis, side in enumerate(shape)
+            if side is None
+        },
     )
 
 

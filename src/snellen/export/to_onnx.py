@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from snellen.core.errors import EnvironmentProblem, UsageError, first_line
+from snellen.export.onnx_recurrent import translations
 
 MAX_BYTES = (1 << 31) - (1 << 24)  # of weights: an ONNX file is limited to 2 GB, including the graph
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -63,7 +64,13 @@ def convert(program: ExportedProgram, axes: tuple[Any, ...], outputs: Sequence[s
         if any(node.target in DECOMPOSITIONS for node in program.graph.nodes):
             program = program.run_decompositions(DECOMPOSITIONS)
         exported = torch.onnx.export(
-            program, dynamo=True, input_names=["input"], output_names=list(outputs), dynamic_shapes=axes, verbose=False
+            program,
+            dynamo=True,
+            input_names=["input"],
+            output_names=list(outputs),
+            dynamic_shapes=axes,
+            verbose=False,
+            custom_translation_table=translations(program),
         )
     except torch.onnx.errors.OnnxExporterError as error:
         root: BaseException = error

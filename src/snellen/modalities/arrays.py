@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +42,7 @@ from snellen.modalities.paths import files_with, list_paths
 from snellen.modalities.place_maps import slices, strips
 from snellen.modalities.recording_files import is_recording, read_recording_file
 from snellen.modalities.sample_files import write_npz
+from snellen.modalities.step_lines import read_steps
 from snellen.modalities.strict_json import parse_json
 
 SUFFIXES = (".npy", *NPZ, *HDF5)
@@ -305,6 +307,8 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
-SEQUENCE = array_modality("sequences", draw_map=strips, map_layout="time from left to right")
+SEQUENCE = replace(
+    array_modality("sequences", draw_map=strips, map_layout="time from left to right"), read_steps=read_steps
+)
 CLIP = array_modality("clips", draw=draw_clip)
 VOLUME = array_modality("volumes", draw=draw_volume, draw_map=slices, map_layout="slices along z from left to right")
