@@ -142,20 +142,30 @@ def z_normalized(x: Tensor) -> Tensor:
     return torch.where(inside, torch.where(varies, centred / torch.where(varies, std, 1), 0), torch.nan)
 
 
+class Steps(nn.Module):
+    """The steps of several sequences, one after another. values: (sum of the lengths, D)."""
+
+    variable_length = ("values",)
+    values: Tensor
+
+    def __init__(self, features: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.empty(0, features, dtype=dtype))
+
+
 class DTWNeighbours(nn.Module):
     """Stored training sequences with their targets, searched for nearest neighbours by DTW.
 
-    x: (N, T, D) at the depth of the source, NaN after the end of each; y: (N,) or (N, T).
+    steps: those of all sequences, at the depth of the source; lengths: (N,); y: (N,) or (N, T).
 
     Args:
-        shape: of a sequence, (T, D); T is None for several lengths.
         y: of any length; defines the shape and type of targets.
         band: as in `dtw_distances`.
         z_normalize: features are normalised in each sequence, see `z_normalized`; else by the training set.
     """
 
-    variable_length = ("x", "y")
-    x: Tensor
+    variable_length = ("lengths", "y")
+    lengths: Tensor
     y: Tensor
 
     def __init__(self, input: Input, y: Tensor, band: float, z_normalize: bool) -> None:
@@ -163,14 +173,25 @@ class DTWNeighbours(nn.Module):
         self.standardize = Standardize(input)
         self.band = band
         self.z_normalize = z_normalize
-        shape = tuple(side or 0 for side in input.shape)
-        self.register_buffer("x", torch.empty(0, *shape, dtype=getattr(torch, input.dtype)))
+        self.length = input.shape[0]
+        self.steps = Steps(input.shape[1] or 1, getattr(torch, input.dtype))
+        self.register_buffer("lengths", torch.empty(0, dtype=torch.int64))
         self.register_buffer("y", y[:0])
 
     def store_samples(self, x: Tensor, y: Tensor) -> None:
-        """Store (N, T, D) sequences and their targets."""
-        self.x = x.to(self.x.dtype)
+        """Store (N, T, D) sequences, NaN after the end of each, and their targets."""
+        inside = ~x.isnan().any(2)
+        self.steps.values = x[inside].to(self.steps.values.dtype)
+        self.lengths = inside.sum(1)
         self.y = y.to(self.y.dtype)
+
+    def stored(self) -> Tensor:
+        """The stored sequences, (N, T, D), NaN after the end of each."""
+        values = self.steps.values
+        if self.length is not None:
+            return values.view(-1, self.length, values.shape[1])
+        parts = list(torch.split(values, self.lengths.tolist()))
+        return nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=torch.nan)
 
     def normalized(self, x: Tensor) -> Tensor:
         """(B, T, D) raw inputs as they are compared."""
@@ -179,6 +200,6 @@ class DTWNeighbours(nn.Module):
 
     def nearest_targets(self, x: Tensor, k: int) -> Tensor:
         """Targets of the k nearest sequences, nearest first, ties by the order of storing: (B, k) or (B, k, T)."""
-        distances = dtw_distances(self.normalized(x), self.normalized(self.x), self.band)
+        distances = dtw_distances(self.normalized(x), self.normalized(self.stored()), self.band)
         nearest = distances.sort(dim=1, stable=True).indices[:, :k]
         return self.y[nearest]
