@@ -26,6 +26,7 @@ from snellen.data.formats.series_text import SUFFIXES as TEXT
 from snellen.data.formats.table_columns import to_exact
 from snellen.data.formats.table_sequences import read_sequences
 from snellen.data.formats.table_text import SUFFIXES as TABLES
+from snellen.data.formats.table_wide import has_row_steps, read_wide_rows
 from snellen.modalities.drawing import draw_clip, draw_volume
 from snellen.modalities.modality import (
     BATCH,
@@ -62,6 +63,9 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
     spec_input = spec.input
     if spec_input.sequence_id and path.suffix.lower() in TABLES:
         yield from ((name, _at_depth(x, spec_input)) for name, x in read_sequences(path, spec, ignore_line))
+        return
+    if has_row_steps(spec_input) and path.suffix.lower() in TABLES:
+        yield from read_wide_rows(path, spec, ignore_line)
         return
     arrays: Iterator[NamedArray]
     if path.suffix.lower() in JSON_LINES and spec_input.axes == ("time", "feature") and not is_recording(path, spec):

@@ -17,7 +17,7 @@ from snellen.core.spec import Classes, Input, Labels, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats import CONSECUTIVE, Format, OpenOptions
 from snellen.data.formats.array_files import (
     HDF5,
     NPZ,
@@ -152,7 +152,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=targets_of.truth,
         annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
-        groups=None if options.group is None else _groups(file, splits, options.group),
+        groups=None if options.group in (None, CONSECUTIVE) else _groups(file, splits, options.group),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
         recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
         findings=tuple(findings),
