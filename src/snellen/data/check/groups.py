@@ -53,9 +53,9 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
     if runs is not None:
         return [
             _suggestion(
-                f"Consecutive rows are nearly the same, as frames of one recording are: typically "
-                f"{100 * runs.ratio:.0f} % as far apart as rows of one class at random. They make {_counted(runs.ids, 'runs')}, which are in "
-                "several splits: test results are too optimistic",
+                "Consecutive rows are nearly the same, as frames of one recording are: typically "
+                f"{100 * runs.ratio:.0f} % as far apart as rows of one class at random. They make "
+                f"{_counted(runs.ids, 'runs')}, which are in several splits: test results are too optimistic",
                 f"Keep each run in one split: --group {CONSECUTIVE}; or name a column of recordings with --group.",
                 runs.ids,
             )
