@@ -21,14 +21,14 @@ from snellen.training.settings import TrainingSettings
 class ConvNet1dSettings:
     """Channels, kernels, dropout and training."""
 
-    channels: Annotated[tuple[int, ...], Limit(min=1)] = (64, 128, 64)
+    channels: Annotated[tuple[int, ...], Limit(min=1)] = (32, 64, 64)
     """Channels of the convolutions, separated by commas."""
     kernel_size: Annotated[tuple[int, ...], Limit(min=1)] = (7, 5, 3)
     """Kernel size of each convolution in steps, separated by commas; one number holds for all."""
     dropout: Annotated[float, Limit(min=0, below=1)] = 0.1
     """Dropout: fraction of the features zeroed in training, before the last layer."""
     training: TrainingSettings = TrainingSettings(
-        epochs=20, batch_size=32, optimizer="adamw", lr=0.004, weight_decay=0.02, schedule="one-cycle"
+        epochs=20, optimizer="adamw", lr=0.004, weight_decay=0.02, schedule="one-cycle"
     )
 
 

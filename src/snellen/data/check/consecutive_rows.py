@@ -12,7 +12,7 @@ from snellen.core.random import uniform
 MIN_ROWS = 100
 MIN_COLUMNS = 4  # that vary: sorting a table by one of fewer columns makes neighbouring rows alike too
 MAX_RATIO = 0.25  # of the typical distance of consecutive rows to that of rows at random, of one class
-QUANTILE = 0.05  # of the distances of rows at random: consecutive rows that are nearer belong to one run
+NEAR = 1 / 3  # of the typical distance of rows at random: consecutive rows that are nearer belong to one run
 ROUNDS = 8  # rows at random for each row
 
 
@@ -32,7 +32,7 @@ def consecutive_runs(x: np.ndarray, classes: np.ndarray | None) -> Runs | None:
     """Find runs of consecutive rows that are far more alike than rows at random; None if consecutive rows are not.
 
     Distances are those of standardised columns. A run ends where two consecutive rows are of two classes, or further
-    apart than `QUANTILE` of all pairs of rows of one class.
+    apart than a third (`NEAR`) of the median distance of rows of one class.
 
     Args:
         x: (N, D) float64, finite.
@@ -53,7 +53,7 @@ def consecutive_runs(x: np.ndarray, classes: np.ndarray | None) -> Runs | None:
     ratio = float(np.median(distance[same]) / np.median(at_random))
     if ratio > MAX_RATIO:
         return None
-    starts = ~same | (distance > np.quantile(at_random, QUANTILE))
+    starts = ~same | (distance > NEAR * np.median(at_random))
     return Runs(np.concatenate([[0], np.cumsum(starts)]).astype(np.int64), ratio)
 
 

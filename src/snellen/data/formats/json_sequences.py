@@ -86,6 +86,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def steps_of(where: str, value: object) -> np.ndarray:
     """(T, D) float64 of the steps of one line. Raises DataError, which names the first step that is no numbers."""
+    if value is None:
+        raise DataError(f"{where} is missing", _FORM)
     if not isinstance(value, list) or not value:
         raise DataError(f"{where} is {short_repr(value)}, not a list of steps", _FORM)
     rows = [step if isinstance(step, list) else [step] for step in value]

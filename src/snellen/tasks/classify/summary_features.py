@@ -20,7 +20,7 @@ from snellen.nn.summary_linear import SummaryLinear
 from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.supervised import all_samples
 
-TOLERANCE = 1e-7  # of the largest derivative, in units of the loss of one sample
+TOLERANCE = 1e-6  # of the largest derivative, in units of the loss of one sample
 MAX_ITERATIONS = 1000
 
 
