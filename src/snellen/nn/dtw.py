@@ -102,8 +102,8 @@ def band_radius(n: Tensor, m: Tensor, band: float) -> Tensor:
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """(D, L, B) and (D, L, N) to (L, B, N)."""
     if len(x) <= FEW_FEATURES:
-        total = (x[0, :, :, None] - y[0, :, None]).square_()
-        for k in range(1, len(x)):
+        total = x.new_zeros(x.shape[1], x.shape[2], y.shape[2])
+        for k in range(len(x)):
             difference = x[k, :, :, None] - y[k, :, None]
             total = total.addcmul_(difference, difference)
         return total
