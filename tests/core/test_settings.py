@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from snellen.core.errors import UsageError
-from snellen.core.settings import Limit, Suggestion, direct_settings, flatten, make, resolve, settings, values
+from snellen.core.settings import (
+    EffectiveIf,
+    Limit,
+    Suggestion,
+    check_effects,
+    direct_settings,
+    flatten,
+    make,
+    resolve,
+    settings,
+    values,
+)
 
 
 @settings
@@ -215,3 +226,37 @@ def test_settings_are_frozen_and_need_defaults() -> None:
 
     with pytest.raises(TypeError, match="cannot be of type"):
         direct_settings(Unsupported)
+
+
+@settings
+class Gated:
+    """Settings of which one has an effect only with another."""
+
+    gate: bool = True
+    kernel: Literal["rbf", "linear"] = "rbf"
+    strength: Annotated[float, Limit(min=0), EffectiveIf("gate", (True,))] = 1.0
+    gamma: Annotated[float | None, EffectiveIf("kernel", ("rbf",))] = None
+
+
+def test_a_typed_setting_without_effect_is_an_error() -> None:
+    check_effects(make(Gated, {"strength": 2.0, "gamma": 3.0}), {"strength": 2.0, "gamma": 3.0})
+    check_effects(make(Gated, {"gate": False}), {"gate": False})  # its default was not typed
+    for typed, cause, remedy in (
+        ({"gate": False, "strength": 2.0}, "--strength has no effect with --no-gate", "give --gate"),
+        ({"kernel": "linear", "gamma": 1.0}, "--gamma has no effect with --kernel linear", "give --kernel rbf"),
+    ):
+        with pytest.raises(UsageError, match=cause) as error:
+            check_effects(make(Gated, typed), typed)
+        assert remedy in error.value.remedy
+
+
+def test_every_condition_names_a_setting_of_its_class() -> None:
+    from snellen.tasks import LEARNERS
+
+    for learners in LEARNERS.values():
+        for learner in learners.values():
+            known = {one.name: one for one in flatten(learner.settings, help=False)}
+            for one in known.values():
+                if one.effective_if is not None:
+                    other = known[one.effective_if.name]
+                    assert all(other.check(value) == value for value in one.effective_if.values)

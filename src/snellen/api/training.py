@@ -92,6 +92,7 @@ def train(
     opened = for_task(opened, learner.task)
     if isinstance(loss, str):
         settings, loss = {**settings, "loss": loss}, None
+    core_settings.check_effects(resolve_available(learner, settings, opened.spec)[0], settings)
     folder = prepare(opened, learner, settings, seed=seed, out=out, loss=loss, options=options, command=command)
     return _fit_locked(folder, read_record(folder), learner, opened, options, loss, resume=False)
 

@@ -9,6 +9,7 @@ from snellen.architectures import (
     audio,
     cifar,
     convnet,
+    convnet1d,
     convnet3d,
     densenet,
     efficientnet,
@@ -26,6 +27,7 @@ from snellen.architectures.architecture import Architecture
 
 _ORDERED: tuple[Architecture[Any], ...] = (
     residual_mlp.RESIDUAL_MLP,
+    convnet1d.CONVNET1D,
     recurrent.RNN_NETWORK,
     recurrent.LSTM_NETWORK,
     recurrent.GRU_NETWORK,

@@ -13,7 +13,7 @@ from torch import nn
 
 from snellen.architectures.architecture import Architecture
 from snellen.architectures.recurrent_views import gradient_views
-from snellen.core.settings import Limit, Suggestion, settings
+from snellen.core.settings import EffectiveIf, Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.nn.recurrent import GRU, LSTM, RNN
 from snellen.training.settings import TrainingSettings
@@ -51,7 +51,7 @@ class LSTMSettings(GRUSettings):
 
     bias: bool = True
     """Biases of the gates."""
-    forget_bias: float = 1.0
+    forget_bias: Annotated[float, EffectiveIf("bias", (True,))] = 1.0
     """Bias b of the forget gates at the start: at first, the fraction sigmoid(b) of the memory is kept at each step."""
 
 

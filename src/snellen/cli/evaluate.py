@@ -83,6 +83,7 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("inputs", ",".join(options.inputs) or None),
         ("sequence_id", options.sequence_id),
         ("time", options.time),
+        ("row_steps", options.row_steps),
         ("group", options.group if record.spec.modality == "vector" and _in_header(args.data, options.group) else None),
     ):
         if value is not None and name not in args:

@@ -53,10 +53,17 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "of the file)",
     )
     group.add_argument(
+        "--row-steps",
+        type=int,
+        metavar="N",
+        help="Steps of the sequence in each row of a table: its columns are the features of the first step, then of "
+        "the second ... (default: each row is a vector)",
+    )
+    group.add_argument(
         "--group",
-        metavar="COLUMN|PATTERN|exif",
-        help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', or "
-        "exif (bursts of one camera)",
+        metavar="COLUMN|PATTERN|exif|consecutive",
+        help="Group of each sample, which stays in one split: a column, a file-name pattern such as '{slide}_*', exif "
+        "(bursts of one camera), or consecutive (runs of rows of a table that are nearly the same as the one before)",
     )
     group.add_argument(
         "--impute",
@@ -253,6 +260,7 @@ def open_data(args: argparse.Namespace) -> Experience:
         inputs=tuple(inputs.split(",")) if inputs else (),
         sequence_id=values.get("sequence_id"),
         time=values.get("time"),
+        row_steps=values.get("row_steps"),
         group=values.get("group"),
         impute=values.get("impute"),
         modality=values.get("modality"),

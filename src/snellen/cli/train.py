@@ -75,7 +75,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     from snellen import api
     from snellen.api.lookup import resolve_available
     from snellen.core.record import read_record
-    from snellen.core.settings import flatten
+    from snellen.core.settings import check_effects, flatten
 
     progress = terminal.ProgressBar(quiet="json" in args)
     options = run_options(args, progress=progress, evaluate_test="skip_test" not in args)
@@ -100,6 +100,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             progress.message(f"task {task.name}: {task.question}")
             progress.message(f"model {learner.name}: {learner.summary}")
             chosen, sources, _ = resolve_available(learner, values, data.spec)
+            check_effects(chosen, values)
             scaling = scaling_text(learner, chosen, data)
             if scaling:
                 progress.message(scaling)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snellen.core.settings import Limit, Setting
+from snellen.core.settings import EffectiveIf, Limit, Setting
 
 FILE = Path(__file__).with_name("catalog.json")
 
@@ -54,7 +54,9 @@ def tasks() -> dict[str, TaskEntry]:
 def _fields(entry: dict[str, Any]) -> dict[str, Any]:
     """The fields of a setting that do not depend on the learner, in their types."""
     limit = {"limit": Limit(**entry["limit"])} if "limit" in entry else {}
-    return {**entry, "choices": tuple(entry.get("choices", ())), **limit}
+    condition = entry.get("effective_if")
+    effective_if = EffectiveIf(condition["name"], tuple(condition["values"])) if condition else None
+    return {**entry, "choices": tuple(entry.get("choices", ())), "effective_if": effective_if, **limit}
 
 
 def _learner(name: str, task: str, entry: dict[str, Any], settings: dict[str, dict[str, Any]]) -> LearnerEntry:

@@ -6,8 +6,9 @@
         \"\"\"Units of each hidden layer.\"\"\"
         training: TrainingSettings = TrainingSettings(lr=0.1)
 
-A field whose type is another settings class is a group. The command line is flat: the fields of groups appear under
-their own names, `--hidden 120 --lr 0.1`. Imports no torch.
+A setting that has an effect only with some values of another one names it:
+`Annotated[float, EffectiveIf("bias", (True,))]`. A field whose type is another settings class is a group. The command
+line is flat: the fields of groups appear under their own names, `--hidden 120 --lr 0.1`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, Literal, NamedTuple, TypeVar, dataclass_transform
 
 from snellen.core.errors import UsageError, short_repr, suggest_name
 from snellen.core.legacy_names import setting_name
@@ -53,6 +54,18 @@ class Limit:
         return " and ".join(f"{word} {bound:g}" for word, bound in parts if bound is not None)
 
 
+@dataclass(frozen=True)
+class EffectiveIf:
+    """Condition in the annotation of a setting: it has an effect only if another one has one of these values.
+
+    Args:
+        name: the other setting, of the same class.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One setting as command line, help and docs show it."""
@@ -66,6 +79,7 @@ class Setting:
     limit: Limit | None = None
     help: str = ""
     group: tuple[str, ...] = ()
+    effective_if: EffectiveIf | None = None
 
     @property
     def accepted_values(self) -> str:
@@ -133,6 +147,12 @@ class Setting:
         """Flag on the command line."""
         return "--" + self.name.replace("_", "-")
 
+    def argument(self, value: Any) -> str:
+        """The argument on the command line that gives a value: "--lr 0.1", "--no-bias"."""
+        if self.kind == "bool":
+            return self.flag if value else f"--no-{self.flag[2:]}"
+        return f"{self.flag} {value}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
@@ -159,15 +179,28 @@ def settings(cls: type[C]) -> type[C]:
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
-def parse_annotation(hint: Any) -> tuple[SettingKind, bool, bool, tuple[str, ...], Limit | None]:
-    """Parse a type annotation into (kind, many, optional, choices, limit)."""
+class ParsedAnnotation(NamedTuple):
+    """What a type annotation says about a setting."""
+
+    kind: SettingKind
+    many: bool
+    optional: bool
+    choices: tuple[str, ...]
+    limit: Limit | None
+    effective_if: EffectiveIf | None
+
+
+def parse_annotation(hint: Any) -> ParsedAnnotation:
+    """Parse a type annotation."""
     limit: Limit | None = None
+    effective_if: EffectiveIf | None = None
     optional = many = False
     while True:  # unwrap Annotated, None and tuple in any order
         origin = typing.get_origin(hint)
         if origin is typing.Annotated:
             hint, *extras = typing.get_args(hint)
             limit = next((e for e in extras if isinstance(e, Limit)), limit)
+            effective_if = next((e for e in extras if isinstance(e, EffectiveIf)), effective_if)
         elif origin in (typing.Union, types.UnionType):
             optional = True
             (hint,) = (a for a in typing.get_args(hint) if a is not types.NoneType)
@@ -177,11 +210,11 @@ def parse_annotation(hint: Any) -> tuple[SettingKind, bool, bool, tuple[str, ...
         else:
             break
     if typing.get_origin(hint) is Literal:
-        return "choice", many, optional, typing.get_args(hint), limit
+        return ParsedAnnotation("choice", many, optional, typing.get_args(hint), limit, effective_if)
     names: dict[Any, SettingKind] = {int: "int", float: "float", bool: "bool", str: "text"}
     if hint not in names:
         raise TypeError(f"a setting cannot be of type {hint}: use int, float, bool, str, Literal, tuples or None")
-    return names[hint], many, optional, (), limit
+    return ParsedAnnotation(names[hint], many, optional, (), limit, effective_if)
 
 
 _DIRECT: dict[type, tuple[Setting, ...]] = {}
@@ -194,20 +227,10 @@ def direct_settings(cls: type) -> tuple[Setting, ...]:
         for name, hint in typing.get_type_hints(cls, include_extras=True).items():
             if dataclasses.is_dataclass(hint):
                 continue
-            kind, many, optional, choices, limit = parse_annotation(hint)
+            parsed = parse_annotation(hint)
             if not hasattr(cls, name):
                 raise TypeError(f"{cls.__name__}.{name} needs a default")
-            settings_list.append(
-                Setting(
-                    name=name,
-                    kind=kind,
-                    default=getattr(cls, name),
-                    many=many,
-                    optional=optional,
-                    choices=choices,
-                    limit=limit,
-                )
-            )
+            settings_list.append(Setting(name=name, default=getattr(cls, name), **parsed._asdict()))
         _DIRECT[cls] = tuple(settings_list)
     return _DIRECT[cls]
 
@@ -311,3 +334,24 @@ def resolve(cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Sugg
         else:
             sources[setting.name] = "default"
     return chosen, sources
+
+
+def check_effects(chosen: Any, typed: Mapping[str, Any]) -> None:
+    """Check that every typed setting has an effect on the model, see `EffectiveIf`.
+
+    Args:
+        chosen: the resolved settings.
+    Raises:
+        UsageError: for the first that has none, with the setting that it depends on.
+    """
+    known = {setting.name: setting for setting in flatten(type(chosen), chosen, help=False)}
+    for name in typed:
+        condition = known[name].effective_if if name in known else None
+        if condition is None or known[condition.name].default in condition.values:
+            continue
+        other = known[condition.name]
+        needed = " or ".join(other.argument(value) for value in condition.values)
+        raise UsageError(
+            f"{known[name].flag} has no effect with {other.argument(other.default)}",
+            f"Leave out {known[name].flag}, or give {needed}.",
+        )

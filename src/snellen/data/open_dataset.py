@@ -12,10 +12,10 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.input_files import real_path
 from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Several, Spec
 from snellen.data.check.checks import check_dataset
-from snellen.data.check.groups import split_size_findings
+from snellen.data.check.groups import split_size_findings, with_consecutive_groups
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts, truth_of
 from snellen.data.decode.image_files import ImageFiles
-from snellen.data.formats import Format, OpenOptions, formats
+from snellen.data.formats import CONSECUTIVE, Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
 from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
@@ -47,13 +47,16 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         if options.wants_future:
             raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
         _check_options_of_one_format(name, "built-in data", options)
-        if options.inputs or options.sequence_id or options.time:
-            raise UsageError(f"{name} is built in and has no columns", "Omit --inputs, --sequence-id and --time.")
+        if options.inputs or options.sequence_id or options.time or options.row_steps:
+            raise UsageError(
+                f"{name} is built in and has no columns", "Omit --inputs, --sequence-id, --time and --row-steps."
+            )
         raw = open_builtin(name, seed, options.target)
     else:
         path = find_named_dataset(name) if name in NAMED else path
         name = name if name in NAMED else real_path(path).name
         path, raw = _open_path(path, options)
+        raw = with_consecutive_groups(raw) if options.group == CONSECUTIVE and raw.groups is None else raw
         raw = _with_nodata(raw, options)
     has_name = str(data) in BUILTIN or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(real_path(path)), "seed": seed, "options": options}
@@ -116,7 +119,14 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
 
 def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
-    of_tables = {"inputs": options.inputs, "sequence-id": options.sequence_id, "time": options.time}
+    of_tables = {
+        "inputs": options.inputs,
+        "sequence-id": options.sequence_id,
+        "time": options.time,
+        "row-steps": options.row_steps,
+    }
+    if options.sequence_id and options.row_steps:
+        raise UsageError("--sequence-id and --row-steps exclude each other", "A row is one step, or all of them.")
     given = next((name for name, value in of_tables.items() if value), None)
     if given is not None and format.name != "table":
         raise UsageError(f"--{given} applies to tables; {path} is read as {format.name}", f"Omit --{given}.")

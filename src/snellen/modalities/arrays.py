@@ -19,11 +19,15 @@ from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, array_to_tensor, open_arrays, to_axis_order
 from snellen.data.formats.array_layout import order_of_axes, split_and_role
 from snellen.data.formats.arrays import INPUT_NAMES
+from snellen.data.formats.json_sequences import SUFFIXES as JSON_LINES
+from snellen.data.formats.json_sequences import input_keys, read_lines, steps_of
 from snellen.data.formats.ragged_arrays import LENGTH_NAMES
 from snellen.data.formats.recording_arrays import read_npy
 from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.data.formats.table_columns import to_exact
 from snellen.data.formats.table_sequences import read_sequences
 from snellen.data.formats.table_text import SUFFIXES as TABLES
+from snellen.data.formats.table_wide import has_row_steps, read_wide_rows
 from snellen.modalities.drawing import draw_clip, draw_volume
 from snellen.modalities.modality import (
     BATCH,
@@ -62,7 +66,13 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
     if spec_input.sequence_id and path.suffix.lower() in TABLES:
         yield from ((name, _at_depth(x, spec_input)) for name, x in read_sequences(path, spec, ignore_line))
         return
+    if has_row_steps(spec_input) and path.suffix.lower() in TABLES:
+        yield from read_wide_rows(path, spec, ignore_line)
+        return
     arrays: Iterator[NamedArray]
+    if path.suffix.lower() in JSON_LINES and spec_input.axes == ("time", "feature") and not is_recording(path, spec):
+        yield from _read_json_lines(path, spec_input)
+        return
     if path.suffix.lower() not in SUFFIXES and not is_recording(path, spec):
         raise DataError(f"{path} is no array file; {_expected(spec_input)}", f"Give {', '.join(SUFFIXES)}.")
     if is_recording(path, spec):
@@ -109,6 +119,19 @@ def _of_lengths(name: str, values: np.ndarray, lengths: np.ndarray, spec_input: 
         if _order((1, *x.shape), spec_input) is None:
             raise DataError(f"{name}[{k}] has the shape {x.shape}; {_expected(spec_input)}", "Give such sequences.")
         yield f"{name}[{k}]", _at_depth(array_to_tensor(x), spec_input)
+
+
+def _read_json_lines(path: Path, spec_input: Input) -> Iterator[Sample]:
+    """The sequence of each line. Raises DataError for one of another shape than the model reads."""
+    for number, line in read_lines(path):
+        where = f"{path}, line {number}"
+        keys = input_keys(line)
+        if not keys:
+            raise DataError(f"{where} holds no list of steps", 'Write {"x": [[0.1, 0.2], [0.3, 0.4]]} in each line.')
+        x = steps_of(f"{where}: {keys[0]}", line[keys[0]])
+        if _order((1, *x.shape), spec_input) is None:
+            raise DataError(f"{where} has the shape {x.shape}; {_expected(spec_input)}", "Give such sequences.")
+        yield where, _at_depth(to_exact(x), spec_input)
 
 
 def _at_depth(x: Tensor, spec_input: Input) -> Tensor:
@@ -192,7 +215,7 @@ def read_arrays(
     arguments: Sequence[str], spec: Spec, problems: dict[str, str], noun: str, readers: FileReaders | None = None
 ) -> Iterator[NamedBatch]:
     """Read the samples of files; files that cannot be read are recorded in `problems`."""
-    suffixes = (*SUFFIXES, *(TEXT if spec.input.axes == ("time", "feature") else ()), *(readers or {}))
+    suffixes = (*SUFFIXES, *((*TEXT, *JSON_LINES) if spec.input.axes == ("time", "feature") else ()), *(readers or {}))
     paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, suffixes, f"file of {noun}"))
     yield from batches_of_one_shape(_read_chunks(paths, spec, problems, readers or {}))
 

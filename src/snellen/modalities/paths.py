@@ -61,8 +61,15 @@ def _glob(pattern: Path) -> list[str]:
 
 
 def files_with(folder: Path, suffixes: Iterable[str], kind: str) -> Iterator[Path]:
-    """The files of a folder with these suffixes, sorted. Raises DataError, which names the kind, if there is none."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in tuple(suffixes) and path.is_file())
+    """The files of a folder with these suffixes, sorted; without any, those of the folders below it.
+
+    Raises:
+        DataError: there is none; it names the kind.
+    """
+    of_kind = tuple(suffixes)
+    paths: list[Path] = []
+    for entries in (folder.iterdir(), folder.rglob("*")):
+        paths = paths or sorted(path for path in entries if path.suffix.lower() in of_kind and path.is_file())
     if not paths:
         raise DataError(f"{folder} contains no {kind}", f"Give files that end in {', '.join(suffixes)}.")
     return iter(paths)

@@ -47,14 +47,15 @@ def _last_window(name: str, values: np.ndarray, spec: Spec) -> np.ndarray:
 
 def _check_duration(path: Path, series: SeriesText, spec: Spec) -> None:
     """Raise DataError if the steps of a recording have another duration than those of the training data."""
-    target = spec.target
-    if not isinstance(target, Future) or target.duration is None or series.duration is None:
+    target, rate = spec.target, spec.input.rate
+    unit = target.duration_unit if isinstance(target, Future) else series.unit
+    duration = target.duration if isinstance(target, Future) else None if rate is None else 1 / rate
+    if duration is None or series.duration is None:
         return
-    alike = series.unit == target.duration_unit and abs(series.duration - target.duration) <= JITTER * target.duration
-    if not alike:
+    if series.unit != unit or abs(series.duration - duration) > JITTER * duration:
         raise DataError(
             f"{path} has steps of {series.duration:.3g} {series.unit}".rstrip()
-            + f", the model was trained on steps of {target.duration:.3g} {target.duration_unit}".rstrip(),
+            + f", the model was trained on steps of {duration:.3g} {unit}".rstrip(),
             "Give recordings with the steps of the training data.",
         )
 
@@ -67,7 +68,8 @@ def _read_text(path: Path, spec: Spec) -> np.ndarray:
     """
     series = read_series(path)
     _check_duration(path, series, spec)
-    names = spec.target.names if isinstance(spec.target, Future) else ()
+    of_columns = tuple(column.name for column in spec.input.columns)
+    names = spec.target.names if isinstance(spec.target, Future) else of_columns
     if not series.has_header or not names or all(name == f"column {k}" for k, name in enumerate(names, 1)):
         return series.values
     missing = [name for name in names if name not in series.names]

@@ -1,4 +1,4 @@
-"""FLOP counter: floating-point operations of matrix products and convolutions."""
+"""FLOP counter: floating-point operations of matrix products, convolutions and sums of products."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _FUSED = {  # of torch's LSTM on CPUs, and of all recurrent networks on NVIDIA G
     torch.ops.aten.mkldnn_rnn_layer_backward: lambda x, *args, **_: 2 * _fused_layers(x, args[:2]),
     torch.ops.aten._cudnn_rnn: lambda x, weights, *_, **__: _fused_layers(x, weights),
     torch.ops.aten._cudnn_rnn_backward: lambda x, weights, *_, **__: 2 * _fused_layers(x, weights),
+    torch.ops.aten.addcmul_: lambda x, *_, **__: 2 * x.numel(),  # the squared differences of dynamic time warping
 }
 
 

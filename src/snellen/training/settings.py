@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from snellen.core.settings import Limit, settings
+from snellen.core.settings import EffectiveIf, Limit, settings
 
 
 @settings
@@ -20,7 +20,7 @@ class TrainingSettings:
     """Optimizer."""
     lr: Annotated[float, Limit(above=0)] | None = 0.001
     """Learning rate: its highest value over the schedule; auto: chosen by a learning-rate range test."""
-    momentum: Annotated[float, Limit(min=0, below=1)] = 0.9
+    momentum: Annotated[float, Limit(min=0, below=1), EffectiveIf("optimizer", ("momentum", "nesterov"))] = 0.9
     """Momentum coefficient in [0, 1), of the optimizers momentum and nesterov."""
     weight_decay: Annotated[float, Limit(min=0)] = 0.0
     """Weight decay λ: L2 penalty (λ/2)‖w‖², decoupled for adamw; not on biases and normalisation layers; 0: off."""

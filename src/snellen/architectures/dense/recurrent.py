@@ -10,7 +10,7 @@ import functools
 from typing import Annotated, Literal
 
 from snellen.architectures.dense.architecture import DenseArchitecture, WholeSamples
-from snellen.core.settings import Limit, Suggestion, settings
+from snellen.core.settings import EffectiveIf, Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.nn.dense.step_recurrent import StepRecurrent
 from snellen.nn.recurrent import Layer, gru_layer, lstm_layer, rnn_layer
@@ -50,7 +50,7 @@ class StepLSTMSettings(StepGRUSettings):
 
     bias: bool = True
     """Biases of the gates."""
-    forget_bias: float = 1.0
+    forget_bias: Annotated[float, EffectiveIf("bias", (True,))] = 1.0
     """Bias b of the forget gates at the start: at first, the fraction sigmoid(b) of the memory is kept at each step."""
 
 

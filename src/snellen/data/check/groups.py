@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -14,14 +15,17 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes
 from snellen.core.views import Finding
+from snellen.data.check.consecutive_rows import Runs, consecutive_runs
 from snellen.data.dataset import SPLITS, RawDataset
 from snellen.data.decode.capture import capture_times
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_source import FileSource
-from snellen.data.formats import OpenOptions
+from snellen.data.formats import CONSECUTIVE, OpenOptions
 from snellen.data.formats.groups import EXIF, burst_ids, group_ids
+from snellen.data.source import ArraySource
 from snellen.data.splits import MAX_EXCESS, SPLIT_FRACTIONS
 
+MAX_VALUES = 1 << 26  # of a table in which runs are searched
 _MIN_GROUPS = 3  # in every class that has as many images: fewer cannot be divided into three splits
 _MIN_MEAN_SIZE = 3  # images of a series
 _MIN_IN_SERIES = 0.8  # fraction of images in series of several images
@@ -45,6 +49,17 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
     if options.group is not None:
         return _given_groups(raw, options.group, options.folds, merging)
     has_splits = raw.given_splits is not None and bool((raw.given_splits != 0).any())
+    runs = None if raw.same_samples or has_splits or raw.target is None else _runs(raw)
+    if runs is not None:
+        return [
+            _suggestion(
+                "Consecutive rows are nearly the same, as frames of one recording are: typically "
+                f"{100 * runs.ratio:.0f} % as far apart as rows of one class at random. They make "
+                f"{_counted(runs.ids, 'runs')}, which are in several splits: test results are too optimistic",
+                f"Keep each run in one split: --group {CONSECUTIVE}; or name a column of recordings with --group.",
+                runs.ids,
+            )
+        ]
     if raw.same_samples or raw.groups is not None or has_splits or not isinstance(raw.source, FileSource):
         return []
     paths = [file.path for file in raw.source.files]
@@ -76,6 +91,34 @@ def group_findings(raw: RawDataset, options: OpenOptions, merging: str = "") -> 
             ids,
         )
     ]
+
+
+def _runs(raw: RawDataset) -> Runs | None:
+    """Runs of near-identical consecutive vectors in memory; None where there are none."""
+    (one, *others) = raw.inputs.values()
+    if others or one.axes != ("feature",) or one.grid or not isinstance(raw.source, ArraySource):
+        return None
+    values = raw.source.values
+    if values.ndim != 2 or values.numel() > MAX_VALUES:
+        return None
+    classes = raw.truth.numpy() if isinstance(raw.target, Classes) and raw.truth is not None else None
+    return consecutive_runs(values.double().numpy(), classes)
+
+
+def with_consecutive_groups(raw: RawDataset) -> RawDataset:
+    """Raw data with runs of near-identical consecutive rows as groups.
+
+    Raises:
+        UsageError: its samples are no vectors in memory, or consecutive rows are not alike.
+    """
+    runs = _runs(raw)
+    if runs is None:
+        raise UsageError(
+            f"--group {CONSECUTIVE} finds no runs: consecutive samples are not nearly the same vectors ("
+            f"{raw.recognised_as})",
+            "Omit it, or name a column or a pattern.",
+        )
+    return dataclasses.replace(raw, groups=runs.ids)
 
 
 def _given_groups(raw: RawDataset, group: str, folds: int | None, merging: str) -> list[Finding]:

@@ -17,6 +17,7 @@ from snellen.data.splits import ROUNDING
 
 Pages = Literal["first", "max", "each"]
 ArrayModality = Literal["image", "sequence", "clip", "volume", "points"]
+CONSECUTIVE = "consecutive"  # as the group: runs of near-identical consecutive rows
 NO_TARGET = ("none",)  # as the target: the samples have none
 FUTURE = "future"  # as the target: the next steps of the input
 SURFACE = "surface"  # as the target: the colour at a position of one image
@@ -33,7 +34,9 @@ class OpenOptions:
         target: columns or arrays that hold the target; for recordings, a pattern of file names such as "{word}_*".
         inputs: columns of a table that are the inputs, of which an image and others are several; (): by the format.
         sequence_id, time: columns of a table whose rows are the steps of sequences.
-        group: a column, a pattern of file names such as "{slide}_*", or "exif"; a group never crosses a split.
+        row_steps: steps of the sequence in each row of a table; None: a row is one vector, or one step.
+        group: a column, a pattern of file names such as "{slide}_*", "exif" or "consecutive"; a group never crosses a
+            split.
         impute: "median" fills missing cells of numeric columns.
         modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
         horizon: number of steps to forecast; window: number of steps before them that the model reads; stride: steps
@@ -57,6 +60,7 @@ class OpenOptions:
     inputs: tuple[str, ...] = ()
     sequence_id: str | None = None
     time: str | None = None
+    row_steps: int | None = None
     group: str | None = None
     impute: str | None = None
     modality: ArrayModality | None = None
@@ -133,9 +137,11 @@ def formats() -> dict[str, Format]:
         image_folder,
         image_mask,
         image_surface,
+        json_sequences,
         labelme,
         mesh_folder,
         recordings,
+        sequence_folder,
         table,
         voc,
         yolo,
@@ -149,11 +155,13 @@ def formats() -> dict[str, Format]:
         voc.FORMAT,
         labelme.FORMAT,
         yolo.FORMAT,
+        json_sequences.FORMAT,
         table.FORMAT,
         mesh_folder.FORMAT,
         audio_folder.FORMAT,
         image_mask.FORMAT,
         image_folder.FORMAT,
+        sequence_folder.FORMAT,
         recordings.FORMAT,
         image_surface.FORMAT,
     )

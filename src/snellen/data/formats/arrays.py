@@ -17,7 +17,7 @@ from snellen.core.spec import Classes, Input, Labels, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats import CONSECUTIVE, Format, OpenOptions
 from snellen.data.formats.array_files import (
     HDF5,
     NPZ,
@@ -37,7 +37,7 @@ from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES
 from snellen.data.source import ArraySource, Source
 
 INPUT_NAMES = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")
-_TARGETS = ("y", "labels", "label", "targets", "target")
+TARGET_NAMES = ("y", "labels", "label", "targets", "target")
 _NAMES = "Recognised names are x and y, images and labels, data and target, with _train, _val or _test for splits."
 
 
@@ -55,7 +55,7 @@ def match_arrays(file: ArrayFile, options: Sequence[str], group: str | None = No
         UsageError: the target is not an array of the file.
     """
     roles = {name: split_and_role(name) for name in file.shapes}
-    targets = options or [word for word in _TARGETS if any(rest == word for _, rest in roles.values())][:1]
+    targets = options or [word for word in TARGET_NAMES if any(rest == word for _, rest in roles.values())][:1]
     if not targets:
         inputs = {name: roles[name] for name in file.shapes if group not in (name, roles[name][1])}
         has_one_input = len({split for split, _ in inputs.values()}) == len(inputs)
@@ -152,7 +152,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=targets_of.truth,
         annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
-        groups=None if options.group is None else _groups(file, splits, options.group),
+        groups=None if options.group in (None, CONSECUTIVE) else _groups(file, splits, options.group),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
         recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
         findings=tuple(findings),

@@ -31,7 +31,7 @@ from snellen.data.formats.recording_splits import (
     recording_splits,
     short_findings,
 )
-from snellen.data.formats.series_text import SUFFIXES, SeriesText, read_series, sniff_width
+from snellen.data.formats.series_text import SUFFIXES, SeriesText, check_equal_columns, read_series, sniff_width
 from snellen.data.formats.table_columns import to_exact
 from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
@@ -213,7 +213,7 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
         try:
             one = read_series(file)
             if series:
-                _check_equal(file, one, path / recordings[0].name, series[0])
+                check_equal_columns(file, one, path / recordings[0].name, series[0])
         except DataError as error:
             if not options.quarantine:
                 raise
@@ -243,29 +243,6 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
 def _split_of_folder(relative: Path) -> int | None:
     """The split of a recording by the folders above it; None without."""
     return next((s for part in relative.parts[:-1] if (s := split_index(part)) is not None), None)
-
-
-def _check_equal(file: Path, one: SeriesText, first_file: Path, first: SeriesText) -> None:
-    """Raise DataError unless two recordings have the same columns and equally long steps."""
-    if len(one.names) != len(first.names):
-        raise DataError(
-            f"{file} has {len(one.names):,} columns of numbers, {first_file} has {len(first.names):,}",
-            "Give all recordings the same columns.",
-        )
-    if one.names != first.names:
-        a, b = next((a, b) for a, b in zip(one.names, first.names, strict=True) if a != b)
-        raise DataError(
-            f"{file} has the column {a!r} where {first_file} has {b!r}", "Give all recordings the same columns."
-        )
-    if one.time != first.time or (
-        one.duration is not None
-        and first.duration is not None
-        and abs(one.duration - first.duration) > 0.1 * first.duration
-    ):
-        shown = [f"a step of {s.duration:g}" if s.duration is not None else "no times" for s in (one, first)]
-        raise DataError(
-            f"{file} has {shown[0]}, {first_file} has {shown[1]}", "Give all recordings steps of the same duration."
-        )
 
 
 def _check_range(path: Path, recordings: Sequence[Recording], names: Sequence[str]) -> None:

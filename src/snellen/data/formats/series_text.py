@@ -99,6 +99,43 @@ def sniff_width(path: Path) -> int | None:
     return widths.pop() if len(widths) == 1 and all(is_number(cell) for row in rows for cell in row) else None
 
 
+def check_equal_columns(file: Path, one: SeriesText, first_file: Path, first: SeriesText) -> None:
+    """Raise DataError unless two recordings have the same columns and equally long steps."""
+    if len(one.names) != len(first.names):
+        raise DataError(
+            f"{file} has {len(one.names):,} column{'s' * (len(one.names) > 1)} of numbers, {first_file} has "
+            f"{len(first.names):,}",
+            "Give all recordings the same columns.",
+        )
+    if one.names != first.names:
+        a, b = next((a, b) for a, b in zip(one.names, first.names, strict=True) if a != b)
+        raise DataError(
+            f"{file} has the column {a!r} where {first_file} has {b!r}", "Give all recordings the same columns."
+        )
+    if one.time != first.time or (
+        one.duration is not None
+        and first.duration is not None
+        and abs(one.duration - first.duration) > JITTER * first.duration
+    ):
+        shown = [f"a step of {s.duration:g}" if s.duration is not None else "no times" for s in (one, first)]
+        raise DataError(
+            f"{file} has {shown[0]}, {first_file} has {shown[1]}", "Give all recordings steps of the same duration."
+        )
+
+
+def sniff_numbers(path: Path) -> bool:
+    """Whether a text file holds rows of numbers, with or without a header and a column of times. Reads its start."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(_SNIFFED)
+        rows, _ = _rows(path, start.decode("utf-8-sig", "replace"))
+    except (OSError, DataError):
+        return False
+    rows = rows[1:-1] if len(start) == _SNIFFED else rows[1:] if len(rows) > 1 else rows
+    cells = [cell for row in rows for cell in row]
+    return len({len(row) for row in rows}) == 1 and 2 * sum(map(is_number, cells)) >= len(cells)
+
+
 def _text(path: Path) -> str:
     try:
         text = read_text(path)

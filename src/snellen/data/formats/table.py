@@ -15,7 +15,7 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Classes, Column, Input, Several
 from snellen.core.views import Finding
 from snellen.data.dataset import SPLITS, RawDataset
-from snellen.data.formats import NO_TARGET, Format, OpenOptions
+from snellen.data.formats import CONSECUTIVE, NO_TARGET, Format, OpenOptions
 from snellen.data.formats.array_layout import plural
 from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.image_lists import lists_images_of
@@ -42,6 +42,7 @@ from snellen.data.formats.table_targets import (
     read_target,
 )
 from snellen.data.formats.table_text import MISSING_NUMBERS, SUFFIXES, TableText, is_sample_name, read_table
+from snellen.data.formats.table_wide import rows_as_sequences
 from snellen.data.source import ArraySource
 
 _SPLIT_WORDS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -93,7 +94,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     split_indices = _splits(table, split) if split is not None else None
     reserved = [split] if split is not None and split_indices is not None else []
     groups = None
-    if options.group is not None and not is_image_group(options.group, table.names):
+    is_consecutive = options.group == CONSECUTIVE and CONSECUTIVE not in table.names
+    if options.group is not None and not is_consecutive and not is_image_group(options.group, table.names):
         groups = _groups(table, options.group)
         reserved.append(options.group)
     reserved += [name for name in sequence_columns(table, options) if name not in reserved]
@@ -128,7 +130,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             )
         else:
             inputs = image_inputs(path, files, table, image_names, rest, options)
-    elif options.group is not None and groups is None:
+    elif options.group is not None and groups is None and not is_consecutive:
         raise UsageError(
             f"--group {options.group!r} refers to image files, and the table lists no images",
             f"Name a column: {', '.join(table.names[:8])}.",
@@ -138,6 +140,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.sequence_id is not None:
         constant = [*target_columns.names, *(name for name in (split, options.group) if name in reserved)]
         inputs = as_sequences(table, inputs, [name for name in constant if name is not None], options)
+    elif options.row_steps is not None:
+        inputs = rows_as_sequences(table.where, inputs, options.row_steps)
     assert (target is not None) is has_target  # a missing target is a problem, and problems have raised
     truth, rows = None if target is None else target[1], inputs.rows
     if rows is not None:  # each page of an image is a sample of the same row

@@ -8,6 +8,7 @@ from snellen.core.learner import Learner
 from snellen.tasks.classify import (
     baseline,
     boosted_trees,
+    dtw,
     knn,
     lda,
     mlp,
@@ -17,6 +18,7 @@ from snellen.tasks.classify import (
     random_forest,
     rbf,
     softmax,
+    summary_features,
     svm,
     task,
 )
@@ -31,7 +33,9 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     lda.LEARNER,
     softmax.LEARNER,
     rbf.LEARNER,
+    summary_features.LEARNER,
     knn.LEARNER,
+    dtw.LEARNER,
     svm.LEARNER,
     random_forest.LEARNER,
     boosted_trees.LEARNER,

@@ -16,6 +16,7 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Classes, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, input_shape
+from snellen.nn.dtw import DTWNeighbours
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.supervised import all_samples, subset
@@ -41,7 +42,7 @@ class KNNClassifier(nn.Module):
 
     probabilistic = True
 
-    def __init__(self, neighbours: Neighbours, k: int, classes: int) -> None:
+    def __init__(self, neighbours: Neighbours | DTWNeighbours, k: int, classes: int) -> None:
         super().__init__()
         self.neighbours = neighbours
         self.k = k

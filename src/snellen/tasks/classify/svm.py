@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snellen.core.learner import FLATTENED, Learner
 from snellen.core.run import Run
-from snellen.core.settings import Limit, settings
+from snellen.core.settings import EffectiveIf, Limit, settings
 from snellen.core.spec import Classes, Input, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, input_shape
@@ -40,7 +40,7 @@ class SVMSettings:
     """Kernel k(x, z): rbf, exp(−γ‖x − z‖²), or linear, x·z."""
     C: Annotated[float, Limit(above=0)] = 10.0
     """C, the penalty of margin violations, per unit of margin."""
-    gamma: Annotated[float, Limit(above=0)] | None = None
+    gamma: Annotated[float, Limit(above=0), EffectiveIf("kernel", ("rbf",))] | None = None
     """γ of the RBF kernel, for standardised columns and images in 0 … 1; auto: 1.5 / sum of the input variances."""
 
 

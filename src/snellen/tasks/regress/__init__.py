@@ -8,6 +8,7 @@ from snellen.core.learner import Learner
 from snellen.tasks.regress import (
     baseline,
     boosted_trees,
+    dtw,
     knn,
     least_squares,
     mlp,
@@ -16,6 +17,7 @@ from snellen.tasks.regress import (
     random_forest,
     rbf,
     ridge,
+    summary_features,
     svr,
     task,
 )
@@ -30,7 +32,9 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     ridge.LEARNER,
     polynomial.LEARNER,
     rbf.LEARNER,
+    summary_features.LEARNER,
     knn.LEARNER,
+    dtw.LEARNER,
     svr.LEARNER,
     random_forest.LEARNER,
     boosted_trees.LEARNER,

@@ -16,6 +16,7 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Numbers, Preprocessing, Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.image_size import fixed_size, input_shape
+from snellen.nn.dtw import DTWNeighbours
 from snellen.nn.neighbours import Neighbours
 from snellen.tasks.regress.task import TASK
 from snellen.training.supervised import all_samples, subset
@@ -35,7 +36,7 @@ class KNNRegressorSettings:
 class KNNRegressor(nn.Module):
     """k-nearest-neighbours regressor: the mean target of the k nearest samples, in the user's units."""
 
-    def __init__(self, neighbours: Neighbours, k: int) -> None:
+    def __init__(self, neighbours: Neighbours | DTWNeighbours, k: int) -> None:
         super().__init__()
         self.neighbours = neighbours
         self.k = k
