@@ -67,6 +67,8 @@ class Modality:
         draw_map: values at every place of a sample, (C, *places), to an image (C, H, W); None: they are not drawn.
         map_layout: what such an image shows, for the user; "" for an image itself.
         has_value_range: whether all values have one range, from black to white.
+        lengths: samples (B, ...) and their input to their lengths (B,); None: they have none.
+        length_unit: unit of these lengths.
         axis_names: names of the numbers of a sample, each of which can be the axis of a plot; empty where they cannot.
     """
 
@@ -87,6 +89,8 @@ class Modality:
     draw_map: Callable[[Tensor], Tensor] | None = None
     map_layout: str = ""
     has_value_range: bool = False
+    lengths: Callable[[Tensor, Input], Tensor] | None = None
+    length_unit: str = ""
     axis_names: Callable[[Input], tuple[str, ...]] = lambda spec_input: ()
 
 
