@@ -104,7 +104,8 @@ def _gate_series(name: str, values: Tensor) -> Series:
     values = values.double().cpu()
     low, high = (values.quantile(q, 1).tolist() for q in (0.1, 0.9))
     steps = [float(k + 1) for k in range(len(values))]
-    return Series(name=f"{name} gate", x=steps, y=values.mean(1).tolist(), low=low, high=high)
+    style = "dashed" if name in ("output", "update") else "line"  # gates at their initial values lie over one another
+    return Series(name=f"{name} gate", x=steps, y=values.mean(1).tolist(), low=low, high=high, style=style)
 
 
 def gradient_views(model: nn.Module, x: Tensor) -> list[View]:
