@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from snellen.architectures.recurrent_views import gate_views
 from snellen.core.views import Plot
+from snellen.nn.dense.step_recurrent import StepRecurrent
 from snellen.nn.gates import gate_activations
-from snellen.nn.recurrent import GRU, LSTM, RNN
+from snellen.nn.recurrent import GRU, LSTM, RNN, gru_layer
 
 
 def ragged(lengths: list[int], features: int = 3) -> Tensor:
@@ -85,6 +86,21 @@ def test_packed_inputs_and_inputs_in_the_order_of_time_are_read() -> None:
     for batch_first in (True, False):
         views = gate_views(Packed(batch_first).eval(), x)
         assert [len(view.series[0].x) for view in views if isinstance(view, Plot)] == [6, 4]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_network_with_an_output_at_every_step_shows_its_first_layer(causal: bool) -> None:
+    torch.manual_seed(0)
+    model, x = StepRecurrent(gru_layer, 3, 4, 2, 2, causal).eval(), ragged([8, 5])
+    views = gate_views(model, x)
+    assert [len(view.series[0].x) for view in views if isinstance(view, Plot)] == [8, 5]
+    first, layer = views[0], model.forwards[0]
+    assert isinstance(first, Plot)
+    assert isinstance(layer, nn.GRU)
+    with torch.no_grad():
+        expected = gate_activations(layer, x[:1]).gates["update"][0].mean(1)
+    assert torch.tensor(first.series[1].y) == pytest.approx(expected, abs=1e-6)
+    assert "first layer, forwards in time" in first.caption
 
 
 def test_a_network_without_gates_has_no_views() -> None:

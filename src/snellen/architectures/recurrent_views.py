@@ -34,7 +34,8 @@ def recurrent_views(model: nn.Module, x: Tensor) -> list[View]:
 def gate_views(model: nn.Module, x: Tensor) -> list[View]:
     """Mean activation of each gate at each step, within the length of each of a few samples.
 
-    The last layer is drawn; of a bidirectional network the first one, forwards in time. None without gates.
+    The last layer is drawn; of a bidirectional network, and of several modules, the first one, forwards in time. None
+    without gates.
 
     Args:
         model: in evaluation mode; the first LSTM or GRU in it that reads whole sequences is drawn.
@@ -68,7 +69,7 @@ def gate_views(model: nn.Module, x: Tensor) -> list[View]:
     for values in padded:  # by NaN: the input of the model, and that of its recurrent network
         if values.ndim == 3 and values.shape[:2] == inputs.shape[:2]:
             lengths = torch.minimum(lengths, (~values.isnan().any(2)).sum(1).to(lengths))
-    if bool(layer.bidirectional):
+    if bool(layer.bidirectional) or sum(isinstance(module, type(layer)) for module in model.modules()) > 1:
         which, index, note = "first", 0, ", forwards in time"
     else:
         which, index, note = ("last" if layer.num_layers > 1 else "recurrent"), layer.num_layers - 1, ""
