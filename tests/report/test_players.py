@@ -73,6 +73,7 @@ def test_joints_without_a_position_are_not_drawn() -> None:
     assert "nan" not in text.lower()
 
 
+@pytest.mark.parametrize("bones", [[], [(0, 1)]])
 @pytest.mark.parametrize(
     "tracks",
     [
@@ -80,14 +81,15 @@ def test_joints_without_a_position_are_not_drawn() -> None:
         [Track(name="t", positions=torch.zeros(0, 3, 3))],
         [Track(name="t", positions=torch.full((4, 3, 3), math.nan))],
         [Track(name="t", positions=torch.zeros(1, 1, 3))],
+        [Track(name="t", positions=torch.rand(3, 2, 3)), Track(name="u", positions=torch.rand(3, 1, 3))],
         [
             Track(name="t", positions=torch.full((2, 3, 3), 1e300, dtype=torch.float64)),
             Track(name="u", positions=-torch.ones(2, 2, 3)),
         ],
     ],
 )
-def test_a_motion_without_extent_is_a_page(tracks: list[Track]) -> None:
-    text = view_html.html(Motion(title="m", tracks=tracks, bones=[], frame_seconds=0.1, present=0))
+def test_a_motion_without_extent_is_a_page(tracks: list[Track], bones: list[tuple[int, int]]) -> None:
+    text = view_html.html(Motion(title="m", tracks=tracks, bones=bones, frame_seconds=0.1, present=0))
     assert text.startswith('<figure class="motion">')
     assert not re.search(r"[^a-z](nan|inf)[^a-z]", text)
 

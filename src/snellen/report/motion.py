@@ -192,7 +192,7 @@ def _projected(view: Motion, frame: int) -> dict[int, np.ndarray]:
 
 
 def _still(view: Motion, places: dict[int, np.ndarray], scale: float) -> str:
-    """The lines of the skeletons of one frame; joints without a position are not drawn."""
+    """The lines of the skeletons of one frame; joints that a track lacks, or without a position, are not drawn."""
     points = np.concatenate(list(places.values())) if places else np.empty((0, 2))
     points = points[np.isfinite(points).all(1)]
     if not len(points):
@@ -201,7 +201,7 @@ def _still(view: Motion, places: dict[int, np.ndarray], scale: float) -> str:
     paths = []
     for k, joints in places.items():
         x, y = ((joints - centre) * scale + STILL_SIDE / 2).T
-        bones = [(a, b) for a, b in view.bones if math.isfinite(x[a] + y[a] + x[b] + y[b])]
+        bones = [(a, b) for a, b in view.bones if max(a, b) < len(x) and math.isfinite(x[a] + y[a] + x[b] + y[b])]
         d = "".join(f"M{x[a]:.1f} {y[a]:.1f}L{x[b]:.1f} {y[b]:.1f}" for a, b in bones)
         if not view.bones:  # joints alone: lines of length zero are dots
             d = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True) if math.isfinite(a + b))

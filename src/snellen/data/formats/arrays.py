@@ -154,7 +154,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
         groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
-        group_names=() if group is None else tuple(map(str, group.tolist())),
+        group_names=() if group is None else tuple(map(_text, group.tolist())),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
         recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
         findings=tuple(findings),
@@ -194,6 +194,10 @@ def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayo
     kind_name = {Classes: "classes", Labels: "labels", Numbers: "numbers"}[type(target)]
     description = f"{kind_name}{_otherwise(y, names, kind_name)}"
     return _Targets(target, truth, [*findings, *near_miss(file, splits[0], layout, y)], description)
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
