@@ -91,6 +91,8 @@ def _by_group(data: Dataset[Labelled], ids: Tensor, name: str, measure: Measure)
     members: dict[str, list[int]] = {}
     for row, id in enumerate(ids.tolist()):
         members.setdefault(data.group_names[id], []).append(row)
+    if len(members) == len(ids):  # every sample is a group of its own
+        return []
     metrics = {group: measure(torch.tensor(rows)) for group, rows in members.items()}
     worst_first = sorted(metrics, key=lambda group: (_badness(metrics[group]), group))
     rows: list[list[Cell]] = [[g, len(members[g]), str(metrics[g])] for g in worst_first[:MAX_GROUPS]]

@@ -226,6 +226,13 @@ def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.nda
             )
         parts.append(file.read(matching[0]))
     values: np.ndarray = np.concatenate(parts)
+    missing = np.nonzero(values != values)[0]  # NaN, also among objects
+    if len(missing):
+        raise DataError(
+            f"{file.path}: the group {name!r} is missing (NaN) for {len(missing):,} of {len(values):,} samples, first "
+            f"sample {missing[0]}",
+            "Give every sample a group.",
+        )
     return values
 
 
