@@ -14,7 +14,21 @@ import torch
 from PIL import Image, ImageDraw
 
 from snellen.core.spec import Boxes
-from snellen.core.views import AnnotatedImage, ImageGrid, Mark, Matrix, Plot, Series, Table, Text, View
+from snellen.core.views import (
+    AnnotatedImage,
+    ImageGrid,
+    Mark,
+    Matrix,
+    Motion,
+    Plot,
+    Series,
+    Sound,
+    SoundClip,
+    Table,
+    Text,
+    Track,
+    View,
+)
 from snellen.detection.display import marks_of_objects
 from snellen.report import overlay, view_html
 from snellen.report.html_text import clean
@@ -45,13 +59,19 @@ def hostile_views(names: tuple[str, ...]) -> list[View]:
             title=names[0], items=[AnnotatedImage(values=noise, low=0, high=1, caption=n, good=False) for n in names]
         ),
         *(
+            Motion(title=n, tracks=[Track(name=n, positions=torch.rand(2, 3, 3))], bones=[(0, 1)], caption=n)
+            for n in names
+        ),
+        Sound(title=names[0], items=[SoundClip(samples=noise[0], rate=8000, caption=n) for n in names[:8]]),
+        Sound(title=names[0], items=[SoundClip(samples=noise[0], rate=8000, caption=n) for n in names[8:]]),
+        *(
             Plot(title=n, x=m, y=k, style="points", caption=m, series=lines)
             for n, m, k in zip(names[::3], names[1::3], names[2::3], strict=False)
         ),
     ]
 
 
-@pytest.mark.parametrize("kind", [Text, Table, Matrix, ImageGrid, Plot])
+@pytest.mark.parametrize("kind", [Text, Table, Matrix, ImageGrid, Plot, Motion, Sound])
 def test_hostile_names_are_escaped(kind: type[Any], hostile_names: tuple[str, ...], parsed_page: Any) -> None:
     views = [view for view in hostile_views(hostile_names) if isinstance(view, kind)]
     for page in map(view_html.html, views):

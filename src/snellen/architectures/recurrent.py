@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from torch import nn
 
 from snellen.architectures.architecture import Architecture
-from snellen.architectures.recurrent_views import gradient_views
+from snellen.architectures.recurrent_views import recurrent_views
 from snellen.core.settings import EffectiveIf, Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.nn.recurrent import GRU, LSTM, RNN
@@ -90,7 +90,7 @@ RNN_NETWORK = Architecture[RNNSettings](
     body=rnn_body,
     accepts=frozenset({"sequence"}),
     suggest=suggest,
-    model_views=gradient_views,
+    model_views=recurrent_views,
     in_default_ladder=False,
 )
 LSTM_NETWORK = Architecture[LSTMSettings](
@@ -101,7 +101,7 @@ LSTM_NETWORK = Architecture[LSTMSettings](
     body=lstm_body,
     accepts=frozenset({"sequence"}),
     suggest=suggest_lstm,
-    model_views=gradient_views,
+    model_views=recurrent_views,
     in_default_ladder=False,
 )
 GRU_NETWORK = Architecture[GRUSettings](
@@ -112,5 +112,5 @@ GRU_NETWORK = Architecture[GRUSettings](
     body=body,
     accepts=frozenset({"sequence"}),
     suggest=suggest,
-    model_views=gradient_views,
+    model_views=recurrent_views,
 )

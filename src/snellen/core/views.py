@@ -76,7 +76,9 @@ def _digits(value: float, half: float | None = None) -> str:
 class Series:
     """Series of a plot: a line or points. `low` and `high` bound a band or error bars.
 
-    `style` differs from that of the plot if it is not ""; `colour_index` None: the position of the series.
+    `style` differs from that of the plot if it is not "": "line", "dashed", "points", "bars", or "band", which has
+    `low` and `high` only (`y` may be None everywhere). Bands of one colour lie over one another, the widest first, so
+    that a narrower one is darker. `colour_index` None: the position of the series.
     """
 
     name: str
@@ -110,7 +112,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Plot with two axes. `style`: "line", "points" or "bars"; `diagonal` draws y = x."""
+    """Plot with two axes. `style`: "line", "dashed", "points" or "bars"; `diagonal` draws y = x."""
 
     title: str
     x: str

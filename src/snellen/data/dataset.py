@@ -61,6 +61,7 @@ class RawDataset:
         annotations: dense or object annotations of images, in place of `truth`.
         given_splits: (N,) int64 index into SPLITS if the folder has its own splits, else None.
         groups: (N,) int64; samples of one group stay in one split. None: every sample is its own group.
+        group_names: (N,) name of the group of each sample as `--group` gives it; (): the groups have no names.
         recognised_as: one sentence: what the folder was recognised as and how to override it.
         same_samples: train, val and test are the same samples (xor).
         files: number of files "found", "used", "set aside" (skipped), and known to be "no data".
@@ -78,6 +79,7 @@ class RawDataset:
     annotations: Annotations | None = None
     given_splits: np.ndarray | None = None
     groups: np.ndarray | None = None
+    group_names: tuple[str, ...] = ()
     same_samples: bool = False
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Dataset(Generic[S_co]):
         preprocessing: preprocessing of the inputs for the model.
         cache: where decoded inputs are cached: "auto", "ram", "off", or the maximum bytes of disk, such as "20G".
         value_range: range of values set by the user (`--range`); None: the robust range of the training split.
+        group_names: see `RawDataset`, by the id of the sample.
         withheld: the target that the data had before `without_target`; None: it had none with one row per sample.
     """
 
@@ -118,6 +121,7 @@ class Dataset(Generic[S_co]):
     skipped: tuple[Skipped, ...] = ()
     cache: str = "auto"
     annotations: Annotations | None = None
+    group_names: tuple[str, ...] = ()
     withheld: Withheld | None = None
 
     def __len__(self) -> int:

@@ -91,6 +91,7 @@ def assemble(
         files=raw.files,
         skipped=raw.skipped,
         annotations=raw.annotations,
+        group_names=raw.group_names,
     )
 
 

@@ -226,13 +226,14 @@ def array_modality(
     draw: Callable[[Tensor, Input], Tensor] | None = None,
     draw_map: Callable[[Tensor], Tensor] | None = None,
     map_layout: str = "",
+    lengths: Callable[[Tensor, Input], Tensor] | None = None,
 ) -> Modality:
     """A kind of input that is stored in arrays; requests hold samples as nested lists of numbers.
 
     Args:
         noun: samples, in the plural; the key of a request's JSON.
         readers: of files of one sample, by suffix: name, content and input to the sample. Raises DataError.
-        draw, draw_map, map_layout: as in `Modality`.
+        draw, draw_map, map_layout, lengths: as in `Modality`; the lengths are numbers of steps.
     """
     files_of_one = readers or {}
 
@@ -298,6 +299,8 @@ def array_modality(
         map_layout=map_layout,
         upload_defaults={"max_bytes": 4 << 20, "max_inputs": 10_000},
         draw=draw,
+        lengths=lengths,
+        length_unit="steps" if lengths is not None else "",
     )
 
 
@@ -330,8 +333,16 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 
 
 _PLURAL = {"time": "steps", "feature": "features", "point": "points", "channel": "channels"}
+
+
+def sequence_lengths(x: Tensor, spec_input: Input) -> Tensor:
+    """(B,) steps of sequences (B, T, D), NaN after the end of each."""
+    return (~x.isnan().any(2)).sum(1)
+
+
 SEQUENCE = replace(
-    array_modality("sequences", draw_map=strips, map_layout="time from left to right"), read_steps=read_steps
+    array_modality("sequences", draw_map=strips, map_layout="time from left to right", lengths=sequence_lengths),
+    read_steps=read_steps,
 )
 CLIP = array_modality("clips", draw=draw_clip)
 VOLUME = array_modality("volumes", draw=draw_volume, draw_map=slices, map_layout="slices along z from left to right")

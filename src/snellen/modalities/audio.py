@@ -158,6 +158,11 @@ def _length(x: Tensor) -> int:
     return int((~x.isnan().any(0)).sum())
 
 
+def lengths(x: Tensor, spec_input: Input) -> Tensor:
+    """(B,) durations of recordings (B, C, T), NaN after the end of each, in seconds."""
+    return (~x.isnan().any(1)).sum(1) / (spec_input.rate or 1.0)
+
+
 AUDIO = Modality(
     noun="recordings",
     read_files=read_files,
@@ -170,6 +175,8 @@ AUDIO = Modality(
     sample_shape=shape_of_data,
     upload_defaults={},
     draw=draw,
+    lengths=lengths,
+    length_unit="s",
     label=lambda x, spec_input: f", {_length(x) / (spec_input.rate or 1.0):.2f} s",
     drawing_note="Log-mel spectrograms: time from left to right, frequency upwards, the range of brightness is 60 dB.",
 )

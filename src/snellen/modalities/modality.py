@@ -69,6 +69,8 @@ class Modality:
         has_value_range: whether all values have one range, from black to white.
         read_steps: lines of text and the spec to the steps of a sequence as they arrive, None for the end of one; None:
             a sample does not arrive step by step.
+        lengths: samples (B, ...) and their input to their lengths (B,); None: they have none.
+        length_unit: unit of these lengths.
         axis_names: names of the numbers of a sample, each of which can be the axis of a plot; empty where they cannot.
     """
 
@@ -90,6 +92,8 @@ class Modality:
     map_layout: str = ""
     has_value_range: bool = False
     read_steps: Callable[[Iterable[str], Spec], Iterator[Tensor | None]] | None = None
+    lengths: Callable[[Tensor, Input], Tensor] | None = None
+    length_unit: str = ""
     axis_names: Callable[[Input], tuple[str, ...]] = lambda spec_input: ()
 
 

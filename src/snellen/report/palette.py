@@ -11,6 +11,9 @@ QUIET = "#030303"  # reference lines, such as the diagonal
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DARK = ("#56b4e9", "#f08a4b", "#3fc79a", "#dfa2c4", "#efc15a", "#9ad2f2")  # the same in the dark scheme
 
+BAND = 0.2  # opacity of a band
+DASHES = (0, (4, 2))  # of a dashed line, in matplotlib's notation: offset, and lengths in widths of the line
+
 MARKERS = ("o", "^", "s", "D")  # of points, in matplotlib's notation: another one after each round of colours
 
 CSS = {
@@ -29,3 +32,8 @@ def series_colour(index: int) -> str:
 def marker_index(index: int) -> int:
     """Index in MARKERS of the points of a series, so that series of one colour differ, up to 24."""
     return index // len(SERIES) % len(MARKERS)
+
+
+def band_opacity(bands: int) -> float:
+    """Opacity of so many bands of one colour over one another."""
+    return 1 - (1 - BAND) ** bands

@@ -115,8 +115,13 @@ def _draw_series(axes: Any, plot: Plot, line: Series, index: int) -> None:
         )
     else:
         if band:
-            axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else None, markersize=3.5, markeredgewidth=0)
+            axes.fill_between(x, low, high, color=colour, alpha=palette.BAND, linewidth=0)
+        if style == "band":
+            return
+        dashes = {"linestyle": palette.DASHES} if style == "dashed" else {}
+        is_fan = any(other.style == "band" for other in plot.series)
+        marker = "o" if len(x) <= 30 and not dashes and not is_fan else None
+        axes.plot(x, y, color=colour, marker=marker, markersize=3.5, markeredgewidth=0, **dashes)
 
 
 def _annotate_points(axes: Any, plot: Plot) -> None:

@@ -1,4 +1,4 @@
-"""Views as HTML: tables and matrices as tables, plots as SVG, images as embedded PNG."""
+"""Views as HTML: tables and matrices as tables, plots as SVG, images as embedded PNG, motions and sounds as players."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ from snellen.report.board import board_svg
 from snellen.report.confusion_matrix import confusion_matrix_html
 from snellen.report.decision_map import decision_map_html
 from snellen.report.html_text import clean, escape, escape_name, escape_nowrap, format_number, scrollable
+from snellen.report.motion import motion_html
 from snellen.report.overlay import class_colour, draw_marks
 from snellen.report.plots import plot_svg
+from snellen.report.sound import sound_html
 
 MAX_SIDE = 160  # pixels of an image in the page: 24 images of noise stay below 3 MB
 STRIP = 2.5  # width of an image in heights from which it takes the place of two
@@ -60,8 +62,10 @@ def html(view: View) -> str:
         return figure_html("plot board", view.title, board_svg(view), view.caption)
     if isinstance(view, DecisionMap):
         return figure_html("plot map", view.title, decision_map_html(view), view.caption)
-    if isinstance(view, Motion | Sound):
-        return figure_html("plot", view.title, "", view.caption)
+    if isinstance(view, Motion):
+        return figure_html("motion", view.title, motion_html(view), view.caption)
+    if isinstance(view, Sound):
+        return figure_html("plot", view.title, sound_html(view), view.caption)
     return _image_grid(view)
 
 
@@ -111,16 +115,28 @@ def _plot(view: Plot) -> str:
 
 
 def _key(view: Plot, line: Series, position: int) -> str:
-    """The symbol of a series in the legend: a short line, the marker of its points, or a square for bars."""
-    index = position if line.colour_index is None else line.colour_index
+    """The symbol of a series in the legend: a short line, the marker of its points, or a square for bars and bands."""
+    index = _colour_index(line, position)
     style = line.style or view.style
+    look = f"background:{palette.CSS[palette.series_colour(index)]}"
     if style == "points":
         marker = palette.marker_index(index)
         kind = f"marker{marker}" if marker else ""
+    elif style == "band":  # as dark as the bands of this colour up to this one
+        kind = "band"
+        below = sum(
+            (other.style or view.style) == "band" and _colour_index(other, k) == index
+            for k, other in enumerate(view.series[: position + 1])
+        )
+        look += f";opacity:{palette.band_opacity(below):.2f}"
     else:
-        kind = "marker2" if style == "bars" else "line"
+        kind = {"bars": "marker2", "dashed": "line dashed"}.get(style, "line")
     shape = f' class="{kind}"' if kind else ""
-    return f'<i{shape} style="background:{palette.CSS[palette.series_colour(index)]}"></i>'
+    return f'<i{shape} style="{look}"></i>'
+
+
+def _colour_index(line: Series, position: int) -> int:
+    return position if line.colour_index is None else line.colour_index
 
 
 def _image_grid(view: ImageGrid) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
-from snellen.core.learner import InputSize, no_suggestions
+from snellen.core.learner import InputSize, no_suggestions, no_views
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion
 from snellen.core.spec import Modality, Preprocessing, Spec
+from snellen.core.views import View
 from snellen.data.augment.images_with_targets import SceneAugment
 from snellen.nn.dense.downscaled import downscaled
 from snellen.nn.layers import Standardize
@@ -58,6 +59,7 @@ class DenseArchitecture(Generic[C]):
         suggest: suggested settings for the data, besides the epochs.
         load_pretrained: loads pretrained weights, if its settings name any.
         check_requirements: raises EnvironmentProblem or UsageError if these are missing.
+        model_views: views of a trained model of any task, from raw inputs.
         default_ladders: tasks whose ladder includes it by default.
     """
 
@@ -70,6 +72,7 @@ class DenseArchitecture(Generic[C]):
     suggest: Callable[[Spec], Mapping[str, Suggestion]] = no_suggestions
     load_pretrained: Callable[[C, Network, Run], None] = load_nothing
     check_requirements: Callable[[C], None] = require_nothing
+    model_views: Callable[[nn.Module, Tensor], list[View]] = no_views
     default_ladders: frozenset[str] = frozenset({"segment", "dense-regress"})
 
     def suggestions(self, spec: Spec) -> Mapping[str, Suggestion]:

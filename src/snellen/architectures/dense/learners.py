@@ -54,6 +54,7 @@ def from_architecture(
         input_size=lambda c, spec: architecture.input_size(c.network, spec),
         build=build,
         fit=fit,
+        model_views=architecture.model_views,
         in_default_ladder=kind.task.name in architecture.default_ladders,
     )
 

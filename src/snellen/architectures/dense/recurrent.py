@@ -10,6 +10,7 @@ import functools
 from typing import Annotated, Literal
 
 from snellen.architectures.dense.architecture import DenseArchitecture, WholeSamples
+from snellen.architectures.recurrent_views import gate_views
 from snellen.core.settings import EffectiveIf, Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.nn.dense.step_recurrent import StepRecurrent
@@ -78,6 +79,7 @@ STEP_RNN = DenseArchitecture[StepRNNSettings](
     body=lambda c, features, outputs: network(c, functools.partial(rnn_layer, form=c.form), features, outputs),
     accepts=frozenset({"sequence"}),
     suggest=suggest,
+    model_views=gate_views,
     default_ladders=frozenset(),
 )
 STEP_LSTM = DenseArchitecture[StepLSTMSettings](
@@ -88,6 +90,7 @@ STEP_LSTM = DenseArchitecture[StepLSTMSettings](
     body=lambda c, features, outputs: network(c, _lstm_layer(c), features, outputs),
     accepts=frozenset({"sequence"}),
     suggest=suggest,
+    model_views=gate_views,
     default_ladders=frozenset(),
 )
 STEP_GRU = DenseArchitecture[StepGRUSettings](
@@ -98,4 +101,5 @@ STEP_GRU = DenseArchitecture[StepGRUSettings](
     body=lambda c, features, outputs: network(c, gru_layer, features, outputs),
     accepts=frozenset({"sequence"}),
     suggest=suggest,
+    model_views=gate_views,
 )

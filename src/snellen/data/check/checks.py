@@ -379,6 +379,7 @@ def _subset(raw: RawDataset, ids: np.ndarray) -> RawDataset:
         findings=tuple(findings),
         given_splits=None if raw.given_splits is None else raw.given_splits[ids],
         groups=None if raw.groups is None else raw.groups[ids],
+        group_names=tuple(raw.group_names[k] for k in ids) if raw.group_names else (),
     )
 
 

@@ -146,13 +146,15 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             )
         )
     inputs = ", ".join(repr(part.x) for part in splits)
+    group = None if options.group in (None, CONSECUTIVE) else _groups(file, splits, options.group)
     return RawDataset(
         source=source,
         target=targets_of.target,
         truth=targets_of.truth,
         annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
-        groups=None if options.group in (None, CONSECUTIVE) else _groups(file, splits, options.group),
+        groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
+        group_names=() if group is None else tuple(map(_text, group.tolist())),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
         recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
         findings=tuple(findings),
@@ -194,8 +196,12 @@ def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayo
     return _Targets(target, truth, [*findings, *near_miss(file, splits[0], layout, y)], description)
 
 
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
-    """(N,) int64 group of each sample, from the arrays of that name.
+    """(N,) group of each sample, from the arrays of that name.
 
     Raises:
         UsageError: there is no such array in a split. DataError: it is not one value for each sample.
@@ -219,8 +225,15 @@ def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.nda
                 "Give one group for each sample, as an array (N,).",
             )
         parts.append(file.read(matching[0]))
-    ids: np.ndarray = np.unique(np.concatenate(parts), return_inverse=True)[1]
-    return ids.astype(np.int64)
+    values: np.ndarray = np.concatenate(parts)
+    missing = np.nonzero(values != values)[0]  # NaN, also among objects
+    if len(missing):
+        raise DataError(
+            f"{file.path}: the group {name!r} is missing (NaN) for {len(missing):,} of {len(values):,} samples, first "
+            f"sample {missing[0]}",
+            "Give every sample a group.",
+        )
+    return values
 
 
 def _check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:

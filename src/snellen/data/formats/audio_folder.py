@@ -28,7 +28,7 @@ from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.class_folder_checks import doubtful_class_findings
 from snellen.data.formats.file_names import is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
-from snellen.data.formats.groups import group_ids
+from snellen.data.formats.groups import group_ids, group_names
 from snellen.data.formats.name_pattern import NamePattern
 from snellen.data.source import Skipped
 
@@ -105,6 +105,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=torch.tensor([index[label] for label in labels]),
         given_splits=given if layout.splits else None,
         groups=group_ids([file.path for file in files], options.group) if options.group else None,
+        group_names=group_names([file.path for file in files], options.group) if options.group else (),
         recognised_as=_recognised_as(
             f"{len(files):,} recordings, {source.description()}", len(names), class_source, layout
         ),

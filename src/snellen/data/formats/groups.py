@@ -47,6 +47,22 @@ def group_ids(paths: Sequence[str], pattern: str) -> np.ndarray:
     Raises:
         UsageError: a pattern without a field. DataError: names that do not match.
     """
+    ids: dict[tuple[str, ...], int] = {}
+    return np.array([ids.setdefault(match, len(ids)) for match in _fields(paths, pattern)], np.int64)
+
+
+def group_names(paths: Sequence[str], pattern: str) -> tuple[str, ...]:
+    """(N,) name of the group of each file, as in `group_ids`: the fields of the pattern in its name."""
+    return tuple(", ".join(match) for match in _fields(paths, pattern))
+
+
+def image_group_names(source: ImageFiles, group: str | None) -> tuple[str, ...]:
+    """(N,) names of the groups of images by the value of `--group`; () without it, and for bursts."""
+    return () if group in (None, EXIF) else group_names([file.path for file in source.files], str(group))
+
+
+def _fields(paths: Sequence[str], pattern: str) -> list[tuple[str, ...]]:
+    """The fields of the pattern in each name. Raises UsageError, DataError: see `group_ids`."""
     if not re.search(r"\{\w+\}", pattern):
         raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
     try:
@@ -61,8 +77,7 @@ def group_ids(paths: Sequence[str], pattern: str) -> np.ndarray:
             f"{len(unmatched)} of {len(paths)} names do not match --group {pattern!r}: {first}",
             "Fix the pattern or the names.",
         )
-    ids: dict[tuple[str, ...], int] = {}
-    return np.array([ids.setdefault(match, len(ids)) for match in matches if match is not None], np.int64)
+    return [match for match in matches if match is not None]
 
 
 def burst_ids(captured: Sequence[Moment | None]) -> np.ndarray:

@@ -38,7 +38,7 @@ from snellen.data.formats.class_folder_checks import (
 from snellen.data.formats.class_folder_masks import mask_class_findings
 from snellen.data.formats.file_names import NO_DATA_NAMES, in_system_folder, is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import FolderLayout, folder_layout
-from snellen.data.formats.groups import image_groups
+from snellen.data.formats.groups import image_group_names, image_groups
 from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import Skipped
 
@@ -158,6 +158,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         else None,
         given_splits=given if splits else None,
         groups=groups,
+        group_names=image_group_names(source, options.group),
         recognised_as=_recognised_as(_counted(len(files), len(source)), len(names) if has_classes else 0, layout),
         findings=tuple(findings),
         files={

@@ -28,7 +28,7 @@ from snellen.data.file_index import File, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.file_names import is_image_name, is_sidecar, is_system_name
 from snellen.data.formats.folder_layout import folder_layout
-from snellen.data.formats.groups import group_ids
+from snellen.data.formats.groups import group_ids, group_names
 from snellen.data.formats.unread_content import unsupported
 from snellen.data.source import ArraySource, Skipped
 
@@ -127,8 +127,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             unusable[0].remedy,
         )
     groups = of_file if repeats > 1 else None
+    names_of_groups: tuple[str, ...] = ()
     if options.group is not None:
         groups = group_ids(paths, options.group)[of_file]
+        names_of_groups = group_names(paths, options.group)
     each = f", {repeats} samples of each" if repeats > 1 else ""
     given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
     images = f"; {textures:,} images beside them are not read" if textures else ""
@@ -143,6 +145,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=torch.tensor([names.index(label) for _, label in places])[torch.from_numpy(of_file)],
         given_splits=np.array([split for split, _ in places], np.int64)[of_file] if layout.splits else None,
         groups=groups,
+        group_names=tuple(names_of_groups[k] for k in of_file) if names_of_groups else (),
         recognised_as=f"a mesh folder: {len(meshes):,} meshes in {len(names)} classes{given}, one folder for each "
         f"class{layout.note}; {count:,} points of each surface (--mesh-points){each}{images}",
         findings=(

@@ -93,10 +93,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     split = next((name for name in table.names if name.lower() == "split" and name not in options.target), None)
     split_indices = _splits(table, split) if split is not None else None
     reserved = [split] if split is not None and split_indices is not None else []
-    groups = None
+    groups, group_names = None, None
     is_consecutive = options.group == CONSECUTIVE and CONSECUTIVE not in table.names
     if options.group is not None and not is_consecutive and not is_image_group(options.group, table.names):
         groups = _groups(table, options.group)
+        first_rows = np.unique(groups, return_index=True)[1]  # 3 and 3.0 are one group with the name of the first
+        group_names = np.array(table.column(options.group), object)[first_rows[groups]]
         reserved.append(options.group)
     reserved += [name for name in sequence_columns(table, options) if name not in reserved]
     image_names = image_column(root, table, [name for name in table.names if name not in reserved])
@@ -145,9 +147,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     assert (target is not None) is has_target  # a missing target is a problem, and problems have raised
     truth, rows = None if target is None else target[1], inputs.rows
     if rows is not None:  # each page of an image is a sample of the same row
-        truth, split_indices, groups = (
+        truth, split_indices, groups, group_names = (
             None if truth is None else truth[torch.from_numpy(rows)],
-            *(None if x is None else x[rows] for x in (split_indices, groups)),
+            *(None if x is None else x[rows] for x in (split_indices, groups, group_names)),
         )
         groups = inputs.groups if groups is None else groups
     summary = f"a table of {len(table):,} rows: {inputs.description}; "
@@ -177,6 +179,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=truth,
         given_splits=split_indices,
         groups=groups,
+        group_names=inputs.group_names if group_names is None else tuple(group_names.tolist()),
         recognised_as=summary,
         findings=(*labels, *_number_text_findings(table, used, classes), *inputs.findings),
         files=dict(inputs.files),

@@ -43,6 +43,7 @@ class TableInputs:
     Args:
         inputs: those of the spec, by name.
         groups: (N,) int64 group ids, from a pattern of file names or the pages of one file.
+        group_names: (N,) their names, from a pattern of file names; else ().
         rows: (N,) int64, the table row of each sample, if a row may have several samples.
     """
 
@@ -53,6 +54,7 @@ class TableInputs:
     files: tuple[tuple[str, int], ...] = (("found", 1), ("used", 1))
     skipped: tuple[Skipped, ...] = ()
     groups: np.ndarray | None = None
+    group_names: tuple[str, ...] = ()
     rows: np.ndarray | None = None
 
 
@@ -153,7 +155,7 @@ def image_inputs(
     """
     from snellen.data.decode.audio_files import AudioFiles, open_audio
     from snellen.data.decode.image_files import ImageFiles, open_pages, stat_files
-    from snellen.data.formats.groups import group_ids, image_groups, is_image_group
+    from snellen.data.formats.groups import group_ids, group_names, image_group_names, image_groups, is_image_group
 
     root, name = path if path.is_dir() else path.parent, column.name
     cells = [column.path(cell.replace("\\", "/")) for cell in table.column(name)]
@@ -176,10 +178,12 @@ def image_inputs(
     if 2 * sum(map(is_recording_name, cells)) > len(cells):
         source, rows = open_audio(root, stat_files(root, cells)), np.arange(len(cells))
         groups = group_ids(cells, by_file) if by_file is not None else None
+        names_of_groups = group_names(cells, by_file) if by_file is not None else ()
         kind, pages = "audio", f", {source.description()}"
     else:
         source, rows = open_pages(root, stat_files(root, cells), options.pages)
         groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
+        names_of_groups = image_group_names(source, by_file)
         kind, pages = "image", f", {len(source):,} pages" if source.page is not None else ""
     tables = {file.relative_to(root).as_posix() for file in files}
     skipped, no_data = _unlisted_files(root, tables, set(exists)) if path.is_dir() else ((), 0)
@@ -198,6 +202,7 @@ def image_inputs(
             ("no data", no_data),
         ),
         groups=groups,
+        group_names=names_of_groups,
         rows=rows,
     )
 

@@ -7,11 +7,31 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
+from typing import NamedTuple
 
 from snellen.report import palette
 from snellen.report.html_text import escape
 
 CHART = ("S", "NE", "LLEN")  # rows of decreasing size, as on Herman Snellen's eye chart
+
+
+class PagePart(NamedTuple):
+    """What a page needs only if its body contains `mark`, which escaped text never does.
+
+    script, style: names of package resources, "" without one. policy: addition to the content security policy.
+    """
+
+    mark: str
+    script: str = ""
+    style: str = ""
+    policy: str = ""
+
+
+PARTS = (
+    PagePart(mark='<div class="player"', script="players.js", style="players.css"),
+    PagePart(mark='<ul class="sounds"', style="sounds.css"),
+    PagePart(mark="<audio ", policy="media-src data:"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +60,13 @@ def page(title: str, subject: str, header: str, body: str, script: str = "", sty
         subject: line above the header: model and data.
         header: HTML of the header.
         body: HTML of the sections.
-        script: JavaScript that runs after the body; the page allows no other.
+        script: JavaScript that runs after the body; the page allows no other but that of `PARTS`.
         style: style sheet of this kind of page, after that of all pages.
     """
-    code, policy = _inline_script(script)
+    parts = [part for part in PARTS if part.mark in body]
+    code, policy = _inline_script("\n".join(filter(None, [script, *map(_resource, (p.script for p in parts))])))
+    policy += "".join(f"; {part.policy}" for part in parts if part.policy)
+    style += "".join(_resource(part.style) for part in parts)
     chart = "".join(f'<span style="--row:{row}">{letters}</span>' for row, letters in enumerate(CHART))
     return f"""<!doctype html>
 <html lang="en">
@@ -89,5 +112,10 @@ def style_sheet() -> str:
         "".join(f"--c{k + 1}:{colour};" for k, colour in enumerate(colours))
         for colours in (palette.SERIES, palette.DARK)
     )
-    sheet = (resources("snellen.report.pages") / "page.css").read_text(encoding="utf-8")
+    sheet = _resource("page.css")
     return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{sheet}"
+
+
+def _resource(name: str) -> str:
+    """Text of a package resource beside this module; "" for the name ""."""
+    return (resources("snellen.report.pages") / name).read_text(encoding="utf-8") if name else ""

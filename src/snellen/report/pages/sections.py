@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
 from snellen.core.experience import Experience
-from snellen.core.views import Cell, Finding, ImageGrid, Metric, Plot, Table, View
+from snellen.core.views import Cell, Finding, ImageGrid, Metric, Motion, Plot, Sound, Table, View
 from snellen.data.dataset import SPLITS
 from snellen.data.experience import is_annotated, samples_of
 from snellen.data.formats import OpenOptions
@@ -99,9 +99,9 @@ def data_section(data: Experience) -> str:
     return Section(title="Data", body=recognised + files + _splits_html(data) + findings + statistics).html()
 
 
-def is_worst_view(view: View) -> TypeGuard[ImageGrid | Table]:
-    """Whether a view shows the worst predictions: an image grid or a table titled "Worst ..."."""
-    return isinstance(view, ImageGrid | Table) and view.title.lower().startswith("worst")
+def is_worst_view(view: View) -> TypeGuard[ImageGrid | Table | Motion | Sound]:
+    """Whether a view shows the worst predictions: images, a table, motions or recordings titled "Worst ..."."""
+    return isinstance(view, ImageGrid | Table | Motion | Sound) and view.title.lower().startswith("worst")
 
 
 def views_html(views: Sequence[View]) -> str:

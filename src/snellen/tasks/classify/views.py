@@ -7,10 +7,11 @@ from torch import Tensor
 
 from snellen.core.spec import Classes, Labels, Spec
 from snellen.core.task import Predictions
-from snellen.core.views import Cell, Matrix, Plot, Series, Table, View
+from snellen.core.views import Cell, Matrix, Metric, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.metrics.classification import calibration, confusion_matrix
+from snellen.metrics.classification import accuracy, calibration, confusion_matrix
 from snellen.metrics.intervals import wilson_interval
+from snellen.modalities.breakdowns import breakdown_views
 from snellen.modalities.sample_views import samples_view
 
 MAX_WORST = 24
@@ -19,9 +20,14 @@ MAX_MATRIX_CLASSES = 40  # with more classes only the most confused are shown
 
 
 def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
-    """Confusion matrix, classes with intervals, calibration, worst errors."""
+    """Confusion matrix, classes with intervals, calibration, accuracy by length and by group, worst errors."""
     if isinstance(spec.target, Labels):
-        return [_labels(predictions, spec.target), *_worst_labels(predictions, data, spec.target)]
+        exact = ((predictions["scores"] > 0) == (predictions["truth"] > 0.5)).all(1)
+        return [
+            _labels(predictions, spec.target),
+            *breakdown_views(data, predictions["ids"], "exact match", lambda rows: _fraction(exact[rows])),
+            *_worst_labels(predictions, data, spec.target),
+        ]
     assert isinstance(spec.target, Classes)
     names = spec.target.names
     scores, truth = predictions["scores"], predictions["truth"]
@@ -29,7 +35,13 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
     result: list[View] = [_matrix(table, names), _classes(table, names)]
     if bool(predictions["probabilistic"]):
         result.append(_calibration(scores, truth))
+    is_right = scores.argmax(1) == truth
+    result += breakdown_views(data, predictions["ids"], "accuracy", lambda rows: _fraction(is_right[rows]))
     return [*result, *_worst(predictions, data, names)]
+
+
+def _fraction(is_right: Tensor) -> Metric:
+    return accuracy(is_right, torch.ones_like(is_right))
 
 
 def worst(predictions: Predictions, count: int = MAX_WORST) -> Tensor:

@@ -16,6 +16,7 @@ from snellen.core.task import ExportedModel, Output, PredictionDict, Predictions
 from snellen.core.views import Metric, Plot, Series, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import regression
+from snellen.modalities.breakdowns import breakdown_views
 from snellen.modalities.sample_views import samples_view
 from snellen.tasks.regress import image_surface
 from snellen.tasks.regress.diagnosis import DIAGNOSIS
@@ -120,7 +121,7 @@ def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor
 
 
 def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list[View]:
-    """Report views of a regressor: predicted against true values, worst errors."""
+    """Report views of a regressor: predicted against true values, errors by length and by group, worst errors."""
     assert isinstance(spec.target, Numbers)
     result: list[View] = []
     units = spec.target.units or ("",) * len(spec.target.names)
@@ -139,6 +140,13 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
                 caption="On the diagonal the prediction is exact.",
             )
         )
+    sizes, is_one = errors(predictions, spec), len(spec.target.names) == 1
+    result += breakdown_views(
+        data,
+        predictions["ids"],
+        "mean absolute error" if is_one else "mean absolute error in standard deviations",
+        lambda rows: regression.mean_absolute_error(sizes[rows], torch.zeros(len(rows)), units[0] if is_one else ""),
+    )
     rows = worst(predictions, spec, MAX_WORST)
     remarks = []
     for true, predicted in zip(predictions["truth"][rows].tolist(), predictions["said"][rows].tolist(), strict=True):
