@@ -39,7 +39,7 @@ def test_files_are_predicted_alone_as_in_a_batch_and_bad_ones_are_named(
     assert trained.record.learner == "log-mel-convnet"
     folder = write_tones(tmp_path / "new", 2)
     write(folder / "fast.wav", tone(100, rate=4000), rate=4000)
-    (folder / "song.mp3").write_bytes(b"ID3")
+    (folder / "song.m4a").write_bytes(b"ID3")
     (folder / "readme.txt").write_text("tones")
     code = main(["predict", str(trained.folder), str(folder)])
     captured = capsys.readouterr()
@@ -47,7 +47,7 @@ def test_files_are_predicted_alone_as_in_a_batch_and_bad_ones_are_named(
     assert code == 3
     assert len(rows) == 6
     assert "fast.wav: has 4,000 samples per second, the model reads 2,000" in captured.err
-    assert "song.mp3: is MP3" in captured.err
+    assert "song.m4a: is M4A" in captured.err
     for row in rows:
         assert main(["predict", str(trained.folder), row["input"]]) == 0
         (alone,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -63,7 +63,7 @@ def test_a_request_is_read_as_files_are(trained: TrainedRun, tmp_path: Path) -> 
         assert np.array_equal(x[0, 0].numpy(), tone(150) / np.float32(32768))
     with pytest.raises(HTTPError):
         check_content_type("image/png", trained.spec)
-    with pytest.raises(DataError, match="body is no WAV file"):
+    with pytest.raises(DataError, match="body is no recording"):
         list(inputs(b"sound", "audio/wav", trained.spec, trained.record.preprocessing, Limits()))
     files = [Upload(name, "audio/wav", path.read_bytes()) for name in ("a.wav", "b.wav")]
     with pytest.raises(TooManyInputs):

@@ -80,7 +80,7 @@ class Input:
         shape: of a sample, one length for each axis (see AXES): (D,) for vectors, (C, H, W) for images, (T, D) for
             sequences, (C, T) for recordings; None where it varies.
         levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
-        rate: of recordings, samples per second.
+        rate: of recordings, samples per second. resampled: whether files of other rates are resampled to it.
         grid: of samples that are the points of a grid, in row-major order: its rows and columns; () of others.
     """
 
@@ -94,6 +94,7 @@ class Input:
     optional: bool = False  # whether samples may lack it, where there are several inputs
     levels: tuple[int, ...] = ()
     rate: float | None = None
+    resampled: bool = False
     grid: tuple[int, ...] = ()
 
     @property

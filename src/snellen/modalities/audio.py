@@ -1,4 +1,4 @@
-"""Recordings: WAV files, and requests with them."""
+"""Recordings: WAV, FLAC, MP3 and OGG files, and requests with them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from torch.nn.utils.rnn import pad_sequence
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback
-from snellen.data.decode.audio import SUFFIXES, UNREAD_SUFFIXES, decode
+from snellen.data.decode.audio import READ, SUFFIXES, UNREAD_SUFFIXES, decode
 from snellen.data.decode.audio_files import attempt
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import map_threads
+from snellen.data.decode.resample import resample
 from snellen.data.file_index import walk
 from snellen.data.formats.file_names import is_sidecar
 from snellen.modalities.modality import (
@@ -49,11 +50,14 @@ def read_recording(file: Path | IO[bytes], spec_input: Input) -> Tensor:
         UnusableFile: if the file cannot be read, or has another sample rate or length than the model reads.
     """
     values, header = decode(file)
-    if header.rate != spec_input.rate:
+    if spec_input.resampled and spec_input.rate is not None:
+        values = resample(values, header.rate, int(spec_input.rate))
+    elif header.rate != spec_input.rate:
         raise UnusableFile(
             "rate",
             f"has {header.rate:,} samples per second, the model reads {spec_input.rate:,g}",
-            f"Resample it: ffmpeg -i IN -ar {spec_input.rate:g} OUT.wav",
+            f"Resample it: ffmpeg -i IN -ar {spec_input.rate:g} OUT.wav, or train with --sample-rate "
+            f"{spec_input.rate:g}, which resamples every file.",
         )
     length = spec_input.shape[1]
     if length not in (None, len(values)):
@@ -70,7 +74,7 @@ def read_files(
     problems: dict[str, str],
     announce: LineCallback,
 ) -> Iterator[NamedBatch]:
-    """Read WAV files, folders of them, globs, and paths from standard input; the shorter ones of a batch end in NaN."""
+    """Read recordings, folders of them, globs, paths from standard input; the shorter ones of a batch end in NaN."""
     paths = list_paths(arguments, problems, _recordings_of)
     while chunk := list(islice(paths, BATCH)):
         results = map_threads(lambda path: attempt(lambda: read_recording(path, spec.input)), chunk)
@@ -90,7 +94,7 @@ def padded(recordings: Sequence[Tensor]) -> Tensor:
 
 
 def _recordings_of(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
-    """The WAV files of a folder and its subfolders; recordings of other encodings are recorded in `problems`."""
+    """The recordings of a folder and its subfolders; recordings of other encodings are recorded in `problems`."""
     listing = walk(folder)
     holds_recordings = False
     problems.update({str(folder / entry.path): entry.reason for entry in listing.skipped})
@@ -103,9 +107,9 @@ def _recordings_of(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
             yield folder / file.path
         elif suffix in UNREAD_SUFFIXES:
             holds_recordings = True
-            problems[str(folder / file.path)] = f"is {suffix[1:].upper()}; WAV files are read"
+            problems[str(folder / file.path)] = f"is {suffix[1:].upper()}; {READ}"
     if not holds_recordings:
-        raise DataError(f"{folder} contains no WAV file", "Give WAV files, or a folder of them.")
+        raise DataError(f"{folder} contains no recording: {READ}", "Give recordings, or a folder of them.")
 
 
 def read_uploads(
@@ -135,7 +139,8 @@ def read_uploads(
 
 def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
     """Sample rate, and the number of samples; None: any length."""
-    return {"rate": spec.input.rate, "samples": spec.input.shape[1], "channels": "their mean is used"}
+    resampled = {"resampled": "files of other rates are resampled"} if spec.input.resampled else {}
+    return {"rate": spec.input.rate, "samples": spec.input.shape[1], "channels": "their mean is used", **resampled}
 
 
 def describe_size(spec_input: Input) -> str:

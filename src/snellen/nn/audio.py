@@ -195,7 +195,7 @@ class LogMelConvNet(nn.Module):
         """(B, C, T), NaN after the end of each recording, to (B, K). The channels are averaged."""
         x = x.mean(1)
         if not torch.compiler.is_compiling():  # the graph of a compiled or exported model has one length
-            x = _without_padding(x)
+            x = without_padding(x)
         powers, inside = self.log_mel(x)  # (B, bands, frames)
         y = self.band_norm(powers[:, :, None], inside).transpose(1, 2)  # (B, 1, bands, frames)
         if self.training and self.mask:
@@ -208,8 +208,8 @@ class LogMelConvNet(nn.Module):
         return scores
 
 
-def _without_padding(x: Tensor) -> Tensor:
-    """(B, T) recordings without the steps that lie after the end of all of them."""
+def without_padding(x: Tensor) -> Tensor:
+    """(B, T) recordings without the samples that lie after the end of all of them."""
     ends = torch.nonzero(~x.isnan().all(0))
     return x[:, : int(ends[-1]) + 1] if len(ends) else x[:, :1]
 
