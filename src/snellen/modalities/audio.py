@@ -10,12 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.core.views import SoundClip
 from snellen.data.cache import LineCallback
 from snellen.data.decode.audio import READ, SUFFIXES, UNREAD_SUFFIXES, decode
 from snellen.data.decode.audio_files import attempt
@@ -36,11 +38,13 @@ from snellen.modalities.modality import (
     shape_of_data,
 )
 from snellen.modalities.paths import list_paths
-from snellen.nn.audio import LogMel
+from snellen.nn.audio import LogMel, hertz_to_mel, mel_to_hertz
 
 WINDOW, HOP = 0.032, 0.008  # seconds, of the spectrogram that is drawn
 BANDS, MAX_FRAMES = 64, 400  # its height and its largest width
-DYNAMIC_RANGE = 6 * math.log(10)  # 60 dB, as natural logarithms of powers
+DYNAMIC_RANGE = 60  # dB, from black to white
+MAX_SAMPLES, CLIP_RATE = 32_000, 8000  # of a recording in a report, and the rate of longer ones: it stays below 1 MB
+MAX_SHOWN = 8  # recordings in a view
 
 
 def read_recording(file: Path | IO[bytes], spec_input: Input) -> Tensor:
@@ -152,15 +156,57 @@ def describe_size(spec_input: Input) -> str:
 
 def draw(x: Tensor, spec_input: Input) -> Tensor:
     """(1, H, W) uint8 log-mel spectrogram of a recording, with low frequencies at the bottom."""
-    x, rate = x[:1, : _length(x)], spec_input.rate or 1.0
+    decibels, _ = spectrogram(x, spec_input.rate or 1.0)
+    brightness: Tensor = 255 * (1 + (decibels.flip(0) - decibels.max()) / DYNAMIC_RANGE)
+    return brightness.clamp(0, 255).to(torch.uint8)[None]
+
+
+def spectrogram(x: Tensor, rate: float) -> tuple[Tensor, float]:
+    """Log-mel spectrogram of a recording, (64, F) in dB, the lowest band first, and the seconds between its columns.
+
+    0 dB is a sine of full scale in one band; the lowest value is 47 dB below a sine of the power of the recording.
+
+    Args:
+        x: (C, T), of which the first channel is used, NaN after the end.
+        rate: samples per second.
+    """
+    x = x[:1, : length_of(x)]
+    scale = float((x - x.mean()).square().mean().sqrt().clamp(min=1e-9))
     hop = max(1, round(max(HOP, x.shape[1] / rate / MAX_FRAMES) * rate))
-    powers, _ = LogMel(rate, max(8, round(WINDOW * rate)), hop, BANDS)(x / x.std().clamp(min=1e-9))
-    brightness: Tensor = 255 * (1 + (powers.flip(1) - powers.max()) / DYNAMIC_RANGE)
-    return brightness.clamp(0, 255).to(torch.uint8)
+    powers, _ = LogMel(rate, max(8, round(WINDOW * rate)), hop, BANDS)(x / scale)
+    decibels = 10 / math.log(10) * powers[0] + 20 * math.log10(2 * scale)  # a sine of amplitude a has the power a² / 4
+    return decibels, hop / rate
 
 
-def _length(x: Tensor) -> int:
-    return int((~x.isnan().any(0)).sum())
+def sound(x: Tensor, spec_input: Input, caption: str, good: bool | None) -> SoundClip:
+    """A recording with its spectrogram; of more than 32,000 samples resampled to 8,000 a second, then cut.
+
+    Args:
+        x: (C, T), NaN after the end.
+    """
+    x, rate = x[:, : length_of(x)], spec_input.rate or 1.0
+    if x.shape[1] > MAX_SAMPLES and rate > CLIP_RATE:
+        x = torch.from_numpy(np.stack([resample(channel.numpy(), round(rate), CLIP_RATE) for channel in x]))
+        rate = CLIP_RATE
+    if x.shape[1] > MAX_SAMPLES:
+        caption += f", the first {MAX_SAMPLES / rate:.3g} s"
+        x = x[:, :MAX_SAMPLES]
+    decibels, hop = spectrogram(x, rate)
+    edges = mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(rate / 2)), BANDS + 2))
+    return SoundClip(
+        samples=x.clamp(-1, 1),
+        rate=rate,
+        spectrogram=decibels,
+        hop_seconds=hop,
+        frequencies=edges[1:-1].tolist(),
+        caption=caption,
+        good=good,
+    )
+
+
+def length_of(x: Tensor) -> int:
+    """Samples of a recording (C, T) before its end; at least one."""
+    return max(1, int((~x.isnan().any(0)).sum()))
 
 
 AUDIO = Modality(
@@ -175,6 +221,8 @@ AUDIO = Modality(
     sample_shape=shape_of_data,
     upload_defaults={},
     draw=draw,
-    label=lambda x, spec_input: f", {_length(x) / (spec_input.rate or 1.0):.2f} s",
-    drawing_note="Log-mel spectrograms: time from left to right, frequency upwards, the range of brightness is 60 dB.",
+    sound=sound,
+    max_shown=MAX_SHOWN,
+    label=lambda x, spec_input: f", {length_of(x) / (spec_input.rate or 1.0):.2f} s",
+    drawing_note="Log-mel spectrograms in dB; 0 dB is a sine of full scale.",
 )
