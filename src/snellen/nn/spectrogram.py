@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snellen.nn.audio import LogMel, MaskedBatchNorm, random_masks, without_padding
 
+OFFSET = 1e-7  # added to the power of a band of MFCCs; the mean power of standardised recordings is 1
 DELTA = 2  # frames before and after, of the slope at a frame
 
 
@@ -139,7 +140,7 @@ class MFCCStatistics(nn.Module):
     def __init__(self, rate: float, window: int, hop: int, bands: int, coefficients: int, parts: int) -> None:
         super().__init__()
         self.parts = parts
-        self.log_mel = LogMel(rate, window, hop, bands)
+        self.log_mel = LogMel(rate, window, hop, bands, offset=OFFSET)
         self.register_buffer("basis", torch.from_numpy(cosine_basis(bands, coefficients)).float(), persistent=False)
         self.features = coefficients * (parts + 2)
 

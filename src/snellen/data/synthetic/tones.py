@@ -12,21 +12,21 @@ from snellen.core.spec import Classes, Input
 from snellen.data.dataset import RawDataset
 from snellen.data.source import ArraySource
 
-RECORDINGS, RATE = 800, 8000  # rate: samples per second
-SHORTEST, LONGEST = 0.3, 0.8  # seconds
+RECORDINGS, RATE = 600, 8000  # rate: samples per second
+SHORTEST, LONGEST = 0.25, 0.6  # seconds
 LOWEST, HIGHEST = 300.0, 900.0  # Hz, of the fundamental
-QUIETEST, LOUDEST = 0.1, 0.4  # amplitude
+QUIETEST, LOUDEST = 0.05, 0.2  # amplitude
 NOISE = 0.1  # standard deviation
 FADE = 0.02  # seconds at both ends, without which they would click
 CLASSES = ("chord", "falling", "high-low", "low-high", "rising", "steady", "tremolo", "vibrato")
 
 
 def tones(seed: int) -> RawDataset:
-    """800 recordings of 0.3 to 0.8 s, at 8,000 samples per second, of eight classes.
+    """600 recordings of 0.25 to 0.6 s, at 8,000 samples per second, of eight classes.
 
-    A steady tone, one that rises or falls by a fifth to an octave, two tones of which the lower or the higher comes
+    A steady tone, one that rises or falls by a minor third to a fifth, two tones of which the lower or the higher comes
     first, a chord of three, and a tone whose amplitude (tremolo) or frequency (vibrato) oscillates. Fundamentals lie
-    between 300 and 900 Hz, amplitudes between 0.1 and 0.4; the noise is Gaussian with a standard deviation of 0.1.
+    between 300 and 900 Hz, amplitudes between 0.05 and 0.2; the noise is Gaussian with a standard deviation of 0.1.
     The rising and the falling tone have the same spectrum over the whole recording, and so do the two sequences.
     """
     rng = generator(seed, "tones")
@@ -51,7 +51,7 @@ def tone(name: str, rng: torch.Generator) -> Tensor:
     seconds = SHORTEST + (LONGEST - SHORTEST) * draws[0]
     frequency = LOWEST * (HIGHEST / LOWEST) ** draws[1]
     amplitude = QUIETEST * (LOUDEST / QUIETEST) ** draws[2]
-    interval = 1.5 + 0.5 * draws[3]  # a fifth to an octave
+    interval = 1.2 + 0.3 * draws[3]  # a minor third to a fifth
     modulation = 2 * math.pi * (6 + 4 * draws[4])  # radians per second
     t = torch.arange(round(seconds * RATE), dtype=torch.float64) / RATE
     u = t / seconds  # 0 … 1

@@ -23,6 +23,7 @@ from snellen.tasks.classify.svm import SupportVectors, SVMSettings, fit_samples
 from snellen.tasks.classify.task import TASK, labels_unsupported
 from snellen.training.supervised import subset
 
+AUTO_GAMMA = 0.5  # times 1 / number of features; by cross-validation on the training recordings of spoken digits
 BATCH_SIZE = 64  # recordings whose features are computed at a time
 
 
@@ -40,7 +41,7 @@ class MFCCSVMSettings:
     C: Annotated[float, Limit(above=0)] = 10.0
     """C, the penalty of margin violations, per unit of margin."""
     gamma: Annotated[float, Limit(above=0)] | None = None
-    """γ of the RBF kernel, for standardised features; auto: 1.5 / sum of their variances."""
+    """γ of the RBF kernel, for standardised features; auto: 0.5 / number of features."""
 
 
 class MFCCSVM(nn.Module):
@@ -83,7 +84,8 @@ def fit(c: MFCCSVMSettings, data: Dataset[Labelled], model: MFCCSVM, run: Run) -
             classes.append(batch.y)
     x, y = torch.cat(features).clone(), torch.cat(classes).clone()
     model.svm.standardize.fit(x)
-    fit_samples(SVMSettings(kernel=c.kernel, C=c.C, gamma=c.gamma), model.svm, x, y, run)
+    gamma = c.gamma or AUTO_GAMMA / model.features.features
+    fit_samples(SVMSettings(kernel=c.kernel, C=c.C, gamma=gamma), model.svm, x, y, run)
     model.to(run.device)
 
 
