@@ -71,4 +71,5 @@ def tone(name: str, rng: torch.Generator) -> Tensor:
         wave = wave * (1 + torch.sin(modulation * t)) / 1.5**0.5
     fade = (torch.minimum(t, seconds - t) / FADE).clamp(max=1)
     noise = NOISE * torch.randn(len(t), generator=rng)
-    return (amplitude * fade * wave + noise).clamp(-1, 1).float()
+    recording: Tensor = amplitude * fade * wave + noise
+    return recording.clamp(-1, 1).float()
