@@ -283,10 +283,12 @@ def _data_for(learner: Learner[Any, Any, Any], regress: bool) -> Dataset[Labelle
         return two_input_dataset(regress)
     if "vector" in learner.accepts:
         return table_dataset(regress)
-    kinds = {"clip": clip_dataset, "audio": audio_dataset, "sequence": sequence_dataset, "points": points_dataset}
+    kinds = {"clip": clip_dataset, "sequence": sequence_dataset, "points": points_dataset}
     for modality, data in kinds.items():
         if modality in learner.accepts:
             return data(regress)
+    if "image" not in learner.accepts:
+        return audio_dataset(regress)
     return image_dataset(regress, 16 if learner.unsupported_reason(image_dataset(regress, 16).spec) is None else 32)
 
 

@@ -14,8 +14,9 @@ import snellen
 from snellen.api import RunOptions, TrainedRun
 from snellen.cli.main import main
 from snellen.core.errors import DataError, UsageError
-from snellen.core.views import ImageGrid
-from snellen.modalities.audio import AUDIO
+from snellen.core.spec import Input
+from snellen.core.views import Sound
+from snellen.modalities.audio import AUDIO, sound
 from snellen.modalities.modality import TooManyInputs, Upload, UploadLimits
 from snellen.modalities.sample_views import samples_view
 from snellen.serving.description import info
@@ -39,7 +40,7 @@ def test_files_are_predicted_alone_as_in_a_batch_and_bad_ones_are_named(
     assert trained.record.learner == "log-mel-convnet"
     folder = write_tones(tmp_path / "new", 2)
     write(folder / "fast.wav", tone(100, rate=4000), rate=4000)
-    (folder / "song.mp3").write_bytes(b"ID3")
+    (folder / "song.m4a").write_bytes(b"ID3")
     (folder / "readme.txt").write_text("tones")
     code = main(["predict", str(trained.folder), str(folder)])
     captured = capsys.readouterr()
@@ -47,7 +48,7 @@ def test_files_are_predicted_alone_as_in_a_batch_and_bad_ones_are_named(
     assert code == 3
     assert len(rows) == 6
     assert "fast.wav: has 4,000 samples per second, the model reads 2,000" in captured.err
-    assert "song.mp3: is MP3" in captured.err
+    assert "song.m4a: is M4A" in captured.err
     for row in rows:
         assert main(["predict", str(trained.folder), row["input"]]) == 0
         (alone,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -63,7 +64,7 @@ def test_a_request_is_read_as_files_are(trained: TrainedRun, tmp_path: Path) -> 
         assert np.array_equal(x[0, 0].numpy(), tone(150) / np.float32(32768))
     with pytest.raises(HTTPError):
         check_content_type("image/png", trained.spec)
-    with pytest.raises(DataError, match="body is no WAV file"):
+    with pytest.raises(DataError, match="body is no recording"):
         list(inputs(b"sound", "audio/wav", trained.spec, trained.record.preprocessing, Limits()))
     files = [Upload(name, "audio/wav", path.read_bytes()) for name in ("a.wav", "b.wav")]
     with pytest.raises(TooManyInputs):
@@ -85,17 +86,37 @@ def test_the_onnx_file_predicts_recordings_of_any_length(trained: TrainedRun, tm
             assert np.allclose(scores, trained.model.scores(x), atol=1e-3)
 
 
-def test_worst_errors_are_drawn_as_spectrograms(trained: TrainedRun) -> None:
+def test_worst_errors_are_sounds_with_their_spectrograms(trained: TrainedRun) -> None:
     data = trained.data
-    ids = data.splits["test"][:2].tolist()
-    view = samples_view(data, ids, ["one", "two"], "Worst errors", "The largest first.")
-    assert isinstance(view, ImageGrid)
-    assert "Log-mel spectrograms" in view.caption
-    for item, id in zip(view.items, ids, strict=True):
-        assert item.values.shape[:2] == (1, 64)
-        assert bool(torch.isfinite(item.values).all())
+    ids = data.splits["test"].tolist() * 4
+    view = samples_view(data, ids, ["one"] * len(ids), "Worst errors", "The largest first.")
+    assert isinstance(view, Sound)
+    assert len(view.items) == 8 < len(ids)
+    for item, id in zip(view.items, ids, strict=False):
+        assert torch.equal(item.samples, data.image(id)[:, : item.samples.shape[1]])
+        assert (item.rate, item.good, len(item.frequencies)) == (RATE, False, 64)
         assert data.name(id) in item.caption
         assert item.caption.endswith(" s")
+    titles = [view.title for view in trained.task.views(trained.predictions("test"), data, trained.spec)]
+    assert "Right predictions" in titles
+
+
+def test_a_sine_of_amplitude_a_has_20_log10_a_decibels_at_its_frequency_whatever_its_length() -> None:
+    for seconds, rate in ((0.5, 8000), (9.0, 16000)):
+        x = torch.full((1, round(10 * rate)), torch.nan)
+        t = torch.arange(round(seconds * rate)) / rate
+        x[0, : len(t)] = 0.25 * torch.sin(2 * torch.pi * 1000 * t)
+        clip = sound(x, Input(modality="audio", shape=(1, None), rate=rate), "x", None)
+        assert clip.spectrogram is not None
+        assert clip.samples.shape[1] <= 32_000
+        assert ("the first 4 s" in clip.caption) is (seconds > 4)
+        level = clip.spectrogram.mean(1)
+        near = torch.tensor(clip.frequencies).sub(1000).abs().argsort()[:2]
+        assert int(level.argmax()) in near.tolist()
+        assert float(level.max()) == pytest.approx(20 * np.log10(0.25), abs=1.5)  # between two bands
+        assert clip.spectrogram.shape[1] * clip.hop_seconds == pytest.approx(
+            clip.samples.shape[1] / clip.rate, abs=0.02
+        )
 
 
 def test_other_rates_and_models_of_rows_are_refused(trained: TrainedRun, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def check_columns(expected: Spec, given: Spec) -> None:
         raise DataError(
             f"{given.name} has {given.input.rate or 0:,g} samples per second, the model reads "
             f"{expected.input.rate or 0:,g}",
-            f"Resample it: ffmpeg -i IN -ar {expected.input.rate or 0:g} OUT.wav",
+            f"Resample it: --sample-rate {expected.input.rate or 0:g}",
         )
     a, b = ({column.name: column.categories for column in spec.input.columns or ()} for spec in (expected, given))
     if list(a) != list(b) and sorted(a) == sorted(b):

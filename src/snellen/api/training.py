@@ -120,7 +120,7 @@ def prepare(
         others = ", ".join(
             name
             for name, other in LEARNERS[learner.task.name].items()
-            if other.in_default_ladder and not unsupported_reason(other, data.spec)
+            if other.is_in_default_ladder(data.spec.modality) and not unsupported_reason(other, data.spec)
         )
         remedy = f"Use another model: {others}." if others else f"No model of {learner.task.name} reads this data."
         raise UsageError(f"{learner.name} {reason}", remedy)

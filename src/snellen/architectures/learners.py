@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from torch import nn
 
+from snellen.architectures import front_ends
 from snellen.architectures.architecture import Architecture, init_of
 from snellen.architectures.network_task import NetworkTask
 from snellen.architectures.pretrained import check_weights, load_pretrained
@@ -31,14 +32,17 @@ def from_architecture(
     """Learner of an architecture with the outputs of the task."""
 
     def preprocessing_of(c: Any, spec: Spec) -> Preprocessing:
+        if front_ends.front_end_of(architecture, spec.modality) is not None:
+            return Preprocessing()
         return architecture.preprocessing_of(init_of(c.network), spec)
 
     def check_requirements(c: Any, spec: Spec) -> None:
+        front_ends.check_requirements(architecture, c.network, spec)
         check_weights(architecture, init_of(c.network))
         kind.check_requirements(c.task, spec)
 
     def build(c: Any, spec: Spec) -> M:
-        body = architecture.build(c.network, spec, kind.outputs(spec))
+        body = front_ends.build(architecture, c.network, spec, kind.outputs(spec))
         standardize = Standardize(spec.input, preprocessing_of(c, spec).channels)
         return kind.model(Network(standardize, body, architecture.channel_axis(spec)), spec, c.task)
 
@@ -46,7 +50,8 @@ def from_architecture(
         load_pretrained(architecture, init_of(c.network), cast(Network, model.network), run)
         kind.prepare(model, data)
         objective = kind.objective(data.spec, c.task, run)
-        augmentation = getattr(c.network, "augment", None)  # of images
+        reads_itself = front_ends.front_end_of(architecture, data.spec.modality) is None
+        augmentation = getattr(c.network, "augment", None) if reads_itself else None  # of images
         fit_supervised(model, objective, data, run, c.network.training, augmentation)
 
     return Learner[Any, Dataset[Labelled], M](
@@ -54,16 +59,17 @@ def from_architecture(
         summary=architecture.summary,
         source=architecture.source,
         task=kind.task,
-        accepts=architecture.accepts,
+        accepts=front_ends.accepted(architecture),
         settings=merge_groups(architecture.settings.__name__, network=architecture.settings, task=kind.settings),
-        suggest=lambda spec: {**architecture.suggestions(spec), **kind.suggest(architecture, spec)},
-        unsupported_reason=architecture.unsupported_reason,
+        suggest=lambda spec: {**front_ends.suggestions(architecture, spec), **kind.suggest(architecture, spec)},
+        unsupported_reason=lambda spec: architecture.unsupported_reason(front_ends.seen_by(architecture, spec)),
         check_requirements=check_requirements,
         preprocessing_of=preprocessing_of,
-        input_size=lambda c, spec: architecture.input_size(init_of(c.network), spec),
+        input_size=lambda c, spec: architecture.input_size(init_of(c.network), front_ends.seen_by(architecture, spec)),
         build=build,
         fit=fit,
         in_default_ladder=architecture.in_default_ladder,
+        not_in_ladder=front_ends.not_in_ladder(architecture),
         model_views=architecture.model_views,
         flattens=architecture.flattens,
     )

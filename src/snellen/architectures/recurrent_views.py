@@ -114,14 +114,16 @@ def gradient_views(model: nn.Module, x: Tensor) -> list[View]:
 
     Args:
         model: in evaluation mode; the first recurrent network in it is drawn.
-        x: (B, T, D) raw inputs.
+        x: (B, T, D) raw inputs, or recordings, whose frames are the steps.
     """
     network = next((module for module in model.modules() if isinstance(module, RecurrentNetwork)), None)
-    if network is None or x.shape[1] < MIN_STEPS:
+    if network is None:
         return []
     inputs: list[Tensor] = []
     with torch.no_grad(), network.register_forward_pre_hook(lambda module, args: inputs.append(args[0])):
         model(x)
+    if inputs[0].shape[1] < MIN_STEPS:
+        return []
     norms = gradient_norms_by_lag(network, inputs[0], random_projection).double().cpu()
     low, median, high = (_positive(norms.nanquantile(q, 0)) for q in (0.25, 0.5, 0.75))
     if not any(median):

@@ -117,6 +117,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "sample, at most 1024 (default 128)",
     )
     group.add_argument(
+        "--sample-rate",
+        metavar="HZ",
+        type=int_at_least(100),
+        help="Samples per second to which recordings are resampled, in training, prediction and serving (default: that "
+        "of the files, which is one for all)",
+    )
+    group.add_argument(
         "--split-seed",
         metavar="N",
         type=int_at_least(0),
@@ -272,6 +279,7 @@ def open_data(args: argparse.Namespace) -> Experience:
         mesh_points=values.get("mesh_points"),
         mesh_samples=values.get("mesh_samples"),
         surface_side=values.get("surface_side"),
+        sample_rate=values.get("sample_rate"),
         optional_target=needs_no_target(values.get("task")),
         quarantine=values.get("quarantine", False),
         allow_skipped=values.get("allow_skipped", False),

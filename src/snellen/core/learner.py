@@ -97,6 +97,7 @@ class Learner(Generic[C, X, M]):
         check_requirements: raises EnvironmentProblem or UsageError where a requirement is missing (pretrained
             weights); called before anything is written.
         in_default_ladder: whether a ladder includes it by default; one network of each family is included.
+        not_in_ladder: modalities of data whose ladders leave it out all the same.
         parts: objects besides the functions (such as a given module) whose source counts as that of the learner.
         several_inputs: whether it reads samples with several inputs, and only those.
         flattens: whether it reads a sample as one row of numbers, so that all samples need one shape.
@@ -119,7 +120,12 @@ class Learner(Generic[C, X, M]):
     model_views: Callable[[M, Tensor], list[View]] = no_views
     check_requirements: Callable[[C, Spec], None] = no_requirements
     in_default_ladder: bool = True
+    not_in_ladder: frozenset[Modality] = frozenset()
     parts: tuple[object, ...] = ()
     stoppable: bool = True
     flattens: bool = False
     several_inputs: bool = False
+
+    def is_in_default_ladder(self, modality: str) -> bool:
+        """Whether a ladder on data of a modality includes it by default."""
+        return self.in_default_ladder and modality not in self.not_in_ladder

@@ -81,6 +81,7 @@ class Input:
             sequences, (C, T) for recordings; None where it varies.
         levels: of a world with finitely many states, the number of values 0, 1 … of each feature; else empty.
         rate: of recordings, samples per second; of sequences in text files, steps per unit of their column of times.
+        resampled: whether files of other rates are resampled to it.
         grid: of samples that are the points of a grid, in row-major order: its rows and columns; () of others.
     """
 
@@ -94,6 +95,7 @@ class Input:
     optional: bool = False  # whether samples may lack it, where there are several inputs
     levels: tuple[int, ...] = ()
     rate: float | None = None
+    resampled: bool = False
     grid: tuple[int, ...] = ()
 
     @property

@@ -19,7 +19,7 @@ from snellen.core.errors import DataError, EnvironmentProblem, UsageError, sugge
 from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
 from snellen.data.names import BUILTIN_NAMES, NAMED
-from snellen.data.synthetic import long_lags, moving_shapes, places, point_shapes, shapes, toys, voxels
+from snellen.data.synthetic import long_lags, moving_shapes, places, point_shapes, shapes, tones, toys, voxels
 
 BUILTIN: dict[str, Callable[..., RawDataset]] = {
     **toys.TOYS,
@@ -29,6 +29,7 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     "point-shapes": point_shapes.point_shapes,
     "oscillators": places.oscillators,
     "sdf": places.sdf,
+    "tones": tones.tones,
     **long_lags.LONG_LAGS,
 }  # functions of a seed and, for some, a target
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default

@@ -5,7 +5,7 @@ from __future__ import annotations
 WORLD_NAMES = ("gridworld", "slippery-gridworld")
 BUILTIN_NAMES = (
     *("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock"),
-    *("shapes", "moving-shapes", "voxels", "point-shapes", "oscillators", "sdf"),
+    *("shapes", "moving-shapes", "voxels", "point-shapes", "oscillators", "sdf", "tones"),
     *("copy-20", "copy-100", "copy-200", "adding-20", "adding-100", "adding-200"),
     *WORLD_NAMES,
 )
@@ -20,7 +20,7 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "yolo": "YOLO: boxes, polygons or keypoints in one text file per image",
     "table": "CSV and JSON lines of numbers and categories, or of image names with their targets",
     "meshes": "OBJ, OFF and PLY meshes in one folder per class, as points of their surfaces",
-    "audio": "recordings (WAV) in one folder per class, or with the class in the file name",
+    "audio": "recordings (WAV, FLAC, MP3, OGG) in one folder per class, or with the class in the file name",
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
     "folder": "images in one folder per class, with or without train, val and test",
     "recordings": "recordings to forecast: one text file of numbers each, one CSV file, or an array (N, T, D)",

@@ -139,6 +139,8 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
 
 def _check_options_of_one_format(data: Path | str, format: str, options: OpenOptions) -> None:
     """Raise UsageError for options of one format where the data is read as another."""
+    if options.sample_rate is not None and format not in ("audio", "table"):
+        raise UsageError(f"--sample-rate applies to recordings; {data} is read as {format}", "Omit --sample-rate.")
     for flag, value, only, what in (
         ("--mesh-points", options.mesh_points, "meshes", "meshes"),
         ("--mesh-samples", options.mesh_samples, "meshes", "meshes"),

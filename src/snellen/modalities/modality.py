@@ -13,6 +13,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.core.views import SoundClip
 from snellen.data.cache import LineCallback
 
 BATCH = 64  # samples read at a time
@@ -61,6 +62,9 @@ class Modality:
         describe_size: the shape of the data's samples, for the user.
         describe: properties of the input for programs, by name, besides shape and dtype.
         draw: a sample and its input to an image (C, H, W) that shows it; None: it is not drawn.
+        sound: a sample, its input, a caption and whether the prediction is right to a recording with waveform and
+            spectrogram, in place of an image; None: samples are no sound.
+        max_shown: number of samples that a view of single samples shows at most; None: no limit.
         label: a sample and its input to text after the name of a drawn sample.
         drawing_note: sentence on what is drawn, where it is not the sample itself.
         sample_writers: suffix of a file to a function that writes samples (N, ...) to it; the first is the default.
@@ -86,6 +90,8 @@ class Modality:
     upload_defaults: Mapping[str, int]
     sample_writers: Mapping[str, Callable[[Path, Tensor, Input], None]] = field(default_factory=dict)
     draw: Callable[[Tensor, Input], Tensor] | None = None
+    sound: Callable[[Tensor, Input, str, bool | None], SoundClip] | None = None
+    max_shown: int | None = None
     label: Callable[[Tensor, Input], str] = lambda x, spec_input: ""
     drawing_note: str = ""
     draw_map: Callable[[Tensor], Tensor] | None = None

@@ -1,4 +1,4 @@
-"""View of single samples: an image grid where their modality draws them, else a table."""
+"""View of single samples: recordings of sound, an image grid where their modality draws them, else a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from snellen.core.spec import Column
-from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Table
+from snellen.core.views import AnnotatedImage, Cell, ImageGrid, Sound, Table
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.source import ArraySource
 from snellen.modalities import modality_of
@@ -25,16 +25,24 @@ def samples_view(
     caption: str,
     remark_column: str = "error",
     good: bool | None = False,
-) -> ImageGrid | Table:
-    """Samples, each with its name and a remark: as images, or as rows with the values of their columns.
+) -> ImageGrid | Sound | Table:
+    """Samples, each with its name and a remark: as sound, images, or rows with the values of their columns.
 
     Args:
-        ids: of the samples, in their order.
+        ids: of the samples, in their order; the first of them, if the modality limits their number.
         remarks: one for each. remark_column: their heading in a table.
         good: whether the predictions are right, which selects the frame of images; None: neither.
     """
-    names = [data.name(i) for i in ids]
     modality = modality_of(data.spec)
+    ids, remarks = ids[: modality.max_shown], remarks[: modality.max_shown]
+    names = [data.name(i) for i in ids]
+    if modality.sound is not None:
+        clips = []
+        for i, name, remark in zip(ids, names, remarks, strict=True):
+            sample = data.image(i)
+            below = f"{remark}\n{name}{modality.label(sample, data.spec.input)}"
+            clips.append(modality.sound(sample, data.spec.input, below, good))
+        return Sound(title=title, items=clips, caption=f"{caption} {modality.drawing_note}".rstrip())
     if modality.draw is not None:
         items = []
         for i, name, remark in zip(ids, names, remarks, strict=True):

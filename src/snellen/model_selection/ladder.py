@@ -256,7 +256,7 @@ def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality:
         learner
         for name, learner in builtin.items()
         if name in names
-        or ((learner.in_default_ladder if not names else "all" in names) and modality in learner.accepts)
+        or ((learner.is_in_default_ladder(modality) if not names else "all" in names) and modality in learner.accepts)
     ]
     return selected + [custom for custom in learners if not isinstance(custom, str) and custom.task.name == task]
 

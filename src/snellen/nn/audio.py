@@ -72,14 +72,17 @@ class LogMel(nn.Module):
         window, hop: samples of a frame, and from one frame to the next.
         bands: number of mel bands.
         multiple: the number of frames is a multiple of this; those after the end are outside, as the padding is.
+        offset: added to the power of a band before the logarithm.
     """
 
     basis: Tensor
     filters: Tensor
 
-    def __init__(self, rate: float, window: int, hop: int, bands: int, multiple: int = 1) -> None:
+    def __init__(
+        self, rate: float, window: int, hop: int, bands: int, multiple: int = 1, offset: float = OFFSET
+    ) -> None:
         super().__init__()
-        self.window, self.hop, self.multiple = window, hop, multiple
+        self.window, self.hop, self.multiple, self.offset = window, hop, multiple, offset
         basis = torch.from_numpy(fourier_basis(window)).float()[:, None]  # (2 bins, 1, window)
         self.register_buffer("basis", basis, persistent=False)
         filters = torch.from_numpy(mel_filter_bank(bands, window, rate)).float()  # (bins, bands)
@@ -106,7 +109,7 @@ class LogMel(nn.Module):
         parts = functional.conv1d(padded[:, None], self.basis, stride=self.hop)
         real, imaginary = parts.chunk(2, dim=1)  # (B, bins, frames)
         power = (real.square() + imaginary.square()).transpose(1, 2) @ self.filters  # (B, frames, bands)
-        return (power + OFFSET).log().transpose(1, 2), inside
+        return (power + self.offset).log().transpose(1, 2), inside
 
 
 class MaskedBatchNorm(nn.Module):
@@ -195,7 +198,7 @@ class LogMelConvNet(nn.Module):
         """(B, C, T), NaN after the end of each recording, to (B, K). The channels are averaged."""
         x = x.mean(1)
         if not torch.compiler.is_compiling():  # the graph of a compiled or exported model has one length
-            x = _without_padding(x)
+            x = without_padding(x)
         powers, inside = self.log_mel(x)  # (B, bands, frames)
         y = self.band_norm(powers[:, :, None], inside).transpose(1, 2)  # (B, 1, bands, frames)
         if self.training and self.mask:
@@ -208,8 +211,8 @@ class LogMelConvNet(nn.Module):
         return scores
 
 
-def _without_padding(x: Tensor) -> Tensor:
-    """(B, T) recordings without the steps that lie after the end of all of them."""
+def without_padding(x: Tensor) -> Tensor:
+    """(B, T) recordings without the samples that lie after the end of all of them."""
     ends = torch.nonzero(~x.isnan().all(0))
     return x[:, : int(ends[-1]) + 1] if len(ends) else x[:, :1]
 

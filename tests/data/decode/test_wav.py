@@ -73,7 +73,7 @@ GOOD = (b"fmt ", form())
     ("file", "cause"),
     [
         (io.BytesIO(b""), "is empty"),
-        (io.BytesIO(b"hello, this is text"), "is no WAV file"),
+        (io.BytesIO(b"hello, this is text"), "is no recording"),
         (io.BytesIO(b"fLaC" + bytes(60)), "is FLAC"),
         (io.BytesIO(b"ID3" + bytes(60)), "is MP3"),
         (riff([GOOD]), "no data chunk"),

@@ -128,8 +128,8 @@ def test_wrong_patterns_are_errors(options: OpenOptions, cause: str, tmp_path: P
         (["a_0.wav", "b_1.wav", "c_2.wav"], "3 different ones"),
         (["low/0.wav", "low/1.wav", "x/y/readme.txt"], "has one class only: low"),
         (["low/0.wav", "high/1.wav", "2.wav"], "lies outside the class folders"),
-        (["low/0.wav", "high/1.wav", "high/2.mp3"], "2.mp3 is MP3; WAV files are read"),
-        (["low/0.mp3", "high/1.flac"], "2 recordings (.flac, .mp3), of which none is a WAV file"),
+        (["low/0.wav", "high/1.wav", "high/2.m4a"], "2.m4a is M4A; WAV, FLAC, MP3 and OGG files are read"),
+        (["low/0.m4a", "high/1.wma"], "2 recordings (.m4a, .wma), of which none can be read"),
     ],
 )
 def test_folders_without_clear_classes_or_with_other_encodings_are_errors(

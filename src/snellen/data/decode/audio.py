@@ -1,4 +1,6 @@
-"""WAV files: header and samples, PCM of 8 to 32 bits and floats, read without the standard library's `wave`.
+"""Recordings: WAV files, read here, and FLAC, MP3 and OGG files, see `compressed_audio`.
+
+Of WAV: header and samples, PCM of 8 to 32 bits and floats, without the standard library's `wave`.
 
 `wave` reads no floats and, in Python 3.11, no WAVE_FORMAT_EXTENSIBLE. Every size in a header is compared with the file.
 Source: Microsoft, "Multiple channel audio data and WAVE files"; RFC 2361 (encodings).
@@ -13,12 +15,12 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from snellen.core.input_files import open_regular
+from snellen.data.decode import compressed_audio
 from snellen.data.decode.header import UnusableFile
 
-SUFFIXES = frozenset({".wav", ".wave"})
-UNREAD_SUFFIXES = frozenset(
-    {".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".amr"}
-)
+SUFFIXES = frozenset({".wav", ".wave"}) | compressed_audio.SUFFIXES
+UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".amr"})
+READ = "WAV, FLAC, MP3 and OGG files are read"
 MAX_VALUES = 1 << 28  # samples of all channels: 1 GiB as float32, and three hours of 25,000 samples per second
 MAX_CHANNELS, MAX_RATE = 1024, 1 << 22  # of a header that is believed
 _MAX_CHUNKS = 10_000
@@ -36,10 +38,6 @@ _ENCODINGS = {
 }
 _GUID_END = bytes.fromhex("0000000010008000 00aa00389b71")  # of the extensible form, after the encoding
 _OTHER_FORMS = {
-    b"fLaC": "FLAC",
-    b"OggS": "OGG",
-    b"ID3": "MP3",
-    b"\xff\xfb": "MP3",
     b"FORM": "AIFF",
     b"RF64": "RF64 (WAV above 4 GB)",
     b"BW64": "BW64 (WAV above 4 GB)",
@@ -53,7 +51,7 @@ class AudioHeader(NamedTuple):
     """Header of a recording.
 
     rate: samples per second. frames: samples of each channel. start: byte at which they begin.
-    kind: "int" or "float". width: bytes of a value.
+    kind: "int" or "float" of a WAV file, else the encoding: FLAC, MP3, OGG. width: bytes of a value.
     """
 
     rate: int
@@ -70,10 +68,10 @@ class AudioHeader(NamedTuple):
 
 
 def read_header(file: Path | IO[bytes]) -> AudioHeader:
-    """Read the header of a WAV file.
+    """Read the header of a recording.
 
     Raises:
-        UnusableFile: no WAV file, another encoding, a header that contradicts itself or the file, no sample.
+        UnusableFile: no recording, another encoding, a header that contradicts itself or the file, no sample.
     """
     if isinstance(file, Path):
         try:
@@ -109,9 +107,12 @@ def _os_reason(error: OSError) -> str:
 
 def _decode(file: IO[bytes]) -> tuple[np.ndarray, AudioHeader]:
     header = _read_header(file)
-    file.seek(header.start)
-    data = file.read(header.frames * header.channels * header.width)
-    values = _to_float(data, header).reshape(-1, header.channels)
+    if header.kind in ("int", "float"):
+        file.seek(header.start)
+        data = file.read(header.frames * header.channels * header.width)
+        values = _to_float(data, header).reshape(-1, header.channels)
+    else:
+        values = compressed_audio.read_values(file, header.kind, header.frames)
     mono = values[:, 0] if header.channels == 1 else values.mean(1, dtype=np.float64)
     with np.errstate(over="ignore"):
         mono = mono.astype(np.float32)
@@ -140,10 +141,13 @@ def _read_header(file: IO[bytes]) -> AudioHeader:
     file.seek(0)
     start = file.read(12)
     if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
+        encoding = compressed_audio.encoding_of(start)
+        if encoding is not None:
+            return _checked(AudioHeader(*compressed_audio.read_form(file, encoding), encoding, 0, 0))
         other = next((name for magic, name in _OTHER_FORMS.items() if start.startswith(magic)), None)
         if other is not None:
-            raise UnusableFile("corrupt", f"is {other}; WAV files of PCM or floats are read", CONVERT)
-        raise UnusableFile("corrupt", "is empty" if not size else "is no WAV file (no RIFF header)", _DAMAGED)
+            raise UnusableFile("corrupt", f"is {other}; {READ}", CONVERT)
+        raise UnusableFile("corrupt", "is empty" if not size else f"is no recording; {READ}", _DAMAGED)
     form: bytes | None = None
     for _ in range(_MAX_CHUNKS):
         chunk = file.read(8)
@@ -173,8 +177,7 @@ def _header(form: bytes, length: int, start: int, left: int) -> AudioHeader:
     if encoding not in (_PCM, _FLOAT):
         name = _ENCODINGS.get(encoding, f"encoding {encoding:#06x}")
         raise UnusableFile("corrupt", f"is {name}; WAV files of PCM or floats are read", CONVERT)
-    if not 1 <= channels <= MAX_CHANNELS or not 1 <= rate <= MAX_RATE:
-        raise UnusableFile("corrupt", f"states {channels:,} channels and {rate:,} samples per second", _DAMAGED)
+    _check_form(rate, channels)
     width, rest = divmod(block, channels)
     widths = (4, 8) if encoding == _FLOAT else (1, 2, 3, 4)
     if rest or width not in widths or not 8 * (width - 1) < bits <= 8 * width:
@@ -183,9 +186,21 @@ def _header(form: bytes, length: int, start: int, left: int) -> AudioHeader:
         length = min(length, left)
     if length > left:
         raise UnusableFile("corrupt", f"is truncated: {left:,} of {length:,} bytes of samples", _DAMAGED)
-    frames = length // block
-    if not frames:
+    kind = "float" if encoding == _FLOAT else "int"
+    return _checked(AudioHeader(rate, channels, length // block, kind, width, start))
+
+
+def _checked(header: AudioHeader) -> AudioHeader:
+    """The header. Raises UnusableFile if it has no samples, or states too many channels or samples."""
+    _check_form(header.rate, header.channels)
+    count = header.frames * header.channels
+    if count < 1:
         raise UnusableFile("corrupt", "has no samples", "Remove it.")
-    if frames * channels > MAX_VALUES:
-        raise UnusableFile("corrupt", f"has {frames * channels:,} samples, more than {MAX_VALUES:,}", "Cut it.")
-    return AudioHeader(rate, channels, frames, "float" if encoding == _FLOAT else "int", width, start)
+    if count > MAX_VALUES:
+        raise UnusableFile("corrupt", f"has {count:,} samples, more than {MAX_VALUES:,}", "Cut it.")
+    return header
+
+
+def _check_form(rate: int, channels: int) -> None:
+    if not 1 <= channels <= MAX_CHANNELS or not 1 <= rate <= MAX_RATE:
+        raise UnusableFile("corrupt", f"states {channels:,} channels and {rate:,} samples per second", _DAMAGED)

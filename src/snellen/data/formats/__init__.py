@@ -53,6 +53,7 @@ class OpenOptions:
         optional_target: for a task without a target: data without one is opened too, and no number is the target that
             none was named. A class is: it is compared with the clusters.
         surface_side: longer side in pixels to which an image is reduced that is fitted as a surface; None: 128.
+        sample_rate: samples per second to which recordings are resampled; None: all files need one rate.
     """
 
     format: str | None = None
@@ -78,6 +79,7 @@ class OpenOptions:
     mesh_points: int | None = None
     mesh_samples: int | None = None
     surface_side: int | None = None
+    sample_rate: int | None = None
     optional_target: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Folders of recordings (WAV): one folder for each class, or classes in the file names, with or without splits.
+"""Folders of recordings (WAV, FLAC, MP3, OGG): one folder for each class, or classes in the file names.
 
 The class of a recording is the path of its folder below the root, without the split folder. Where the files lie in no
 class folder, it is the first part of the file name, or the field of a pattern (`--target "*_{word}_*"`).
@@ -21,7 +21,7 @@ from snellen.core.spec import Classes
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.dataset import RawDataset
-from snellen.data.decode.audio import CONVERT, SUFFIXES, UNREAD_SUFFIXES
+from snellen.data.decode.audio import CONVERT, READ, SUFFIXES, UNREAD_SUFFIXES
 from snellen.data.decode.audio_files import open_audio
 from snellen.data.file_index import File, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
@@ -62,7 +62,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """Recordings with the class of their folder or of their file name.
 
     Raises:
-        DataError: no WAV file, no classes, only one class, split folders beside class folders.
+        DataError: no recording, no classes, only one class, split folders beside class folders.
         UsageError: a target that is no pattern of file names.
     """
     listing = walk(path)
@@ -73,9 +73,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         ending = sorted({os.path.splitext(entry.path)[1].lower() for entry in unread} & UNREAD_SUFFIXES)
         if ending:
             raise DataError(
-                f"{path} holds {len(unread):,} recordings ({', '.join(ending)}), of which none is a WAV file", CONVERT
+                f"{path} holds {len(unread):,} recordings ({', '.join(ending)}), of which none can be read: {READ}",
+                CONVERT,
             )
-        raise DataError(f"{path} holds no WAV file{other}", "Give a folder of WAV files: one folder for each class.")
+        raise DataError(
+            f"{path} holds no recording{other}: {READ}", "Give a folder of recordings: one folder for each class."
+        )
     parents = [file.path.rpartition("/")[0] for file in recordings]
     layout = folder_layout(path, set(parents), options.format is not None)
     places = [layout.places[folder] for folder in parents]
@@ -94,7 +97,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"{path} has one class only: {names[0]} ({len(files):,} recordings)",
             f"Add a folder for each class, or name the classes in the file names by {_EXAMPLE}.",
         )
-    source = open_audio(path, files)
+    source = open_audio(path, files, options.sample_rate)
     index = {name: k for k, name in enumerate(names)}
     given = np.array([places[k][0] for k in used], np.int64)
     folders = [] if options.target else sorted({label for _, label in places if label})
@@ -129,7 +132,7 @@ _OUTSIDE = "Move each into the folder of its class, or out of the data."
 
 
 def _sort_files(files: Sequence[File]) -> tuple[list[File], list[Skipped], int]:
-    """WAV files, other files that are no sidecars, and the number of sidecars."""
+    """Recordings, other files that are no sidecars, and the number of sidecars."""
     recordings, unread, no_data = list[File](), list[Skipped](), 0
     for file in files:
         suffix = os.path.splitext(file.path)[1].lower()
@@ -138,7 +141,7 @@ def _sort_files(files: Sequence[File]) -> tuple[list[File], list[Skipped], int]:
         elif suffix in SUFFIXES:
             recordings.append(file)
         elif suffix in UNREAD_SUFFIXES:
-            unread.append(Skipped(file.path, f"is {suffix[1:].upper()}; WAV files are read", CONVERT))
+            unread.append(Skipped(file.path, f"is {suffix[1:].upper()}; {READ}", CONVERT))
         else:
             unread.append(Skipped(file.path, "has an unsupported file type", "Convert it, or move it away."))
     return recordings, unread, no_data

@@ -137,6 +137,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"--group {options.group!r} refers to image files, and the table lists no images",
             f"Name a column: {', '.join(table.names[:8])}.",
         )
+    elif options.sample_rate is not None:
+        raise UsageError("--sample-rate applies to recordings; the table lists none", "Omit --sample-rate.")
     else:
         inputs = _vectors(table, rest, problems, options, None if split_indices is None else split_indices == 0)
     if options.sequence_id is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
@@ -176,11 +176,13 @@ def image_inputs(
     by_file = options.group if is_image_group(options.group, table.names) else None
     source: ImageFiles | AudioFiles
     if 2 * sum(map(is_recording_name, cells)) > len(cells):
-        source, rows = open_audio(root, stat_files(root, cells)), np.arange(len(cells))
+        source, rows = open_audio(root, stat_files(root, cells), options.sample_rate), np.arange(len(cells))
         groups = group_ids(cells, by_file) if by_file is not None else None
         names_of_groups = group_names(cells, by_file) if by_file is not None else ()
         kind, pages = "audio", f", {source.description()}"
     else:
+        if options.sample_rate is not None:
+            raise UsageError("--sample-rate applies to recordings; the files are images", "Omit --sample-rate.")
         source, rows = open_pages(root, stat_files(root, cells), options.pages)
         groups = image_groups(source, by_file) if by_file is not None else source.stack_ids()
         names_of_groups = image_group_names(source, by_file)

@@ -19,7 +19,7 @@ _CONVERT = "Convert them to PNG, JPEG or TIFF."
 _KINDS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset((".wav", ".mp3", ".flac", ".ogg", ".m4a", ".aac", ".opus", ".aiff")),
-        "recordings are read from a folder of WAV files, by models of recordings",
+        "recordings are read from a folder of files (WAV, FLAC, MP3, OGG), by models of recordings",
         f"Give the folder as DATA, with one folder for each class. Of another encoding: {CONVERT_RECORDINGS}",
     ),
     (

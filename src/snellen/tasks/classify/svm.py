@@ -133,6 +133,12 @@ def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run
     train = data.samples("train")
     model.standardize.fit(subset(train).x, data.value_range, shared_range=True)
     raw, y, _ = all_samples(train)
+    fit_samples(c, model, raw, y, run)
+    model.to(run.device)
+
+
+def fit_samples(c: SVMSettings, model: SupportVectors, raw: Tensor, y: Tensor, run: Run) -> None:
+    """Fit to (N, ...) inputs and their classes (N,); `model.standardize` is already fitted."""
     x = model.flatten_features(raw)
     variance = float(x.var(0, correction=0).sum())
     model.gamma.fill_(c.gamma if c.gamma is not None else 1.5 / variance if variance > 0 else 1.0)
@@ -145,7 +151,6 @@ def fit(c: SVMSettings, data: Dataset[Labelled], model: SupportVectors, run: Run
         check_time(c, model, x, y, run)
         _solve(c, model, raw, x, y)
     run.notes["support vectors"] = len(model.x)
-    model.to(run.device)
 
 
 def check_time(c: SVMSettings, model: SupportVectors, x: Tensor, y: Tensor, run: Run) -> None:

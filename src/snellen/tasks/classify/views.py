@@ -11,10 +11,12 @@ from snellen.core.views import Cell, Matrix, Metric, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics.classification import accuracy, calibration, confusion_matrix
 from snellen.metrics.intervals import wilson_interval
+from snellen.modalities import modality_of
 from snellen.modalities.breakdowns import breakdown_views
 from snellen.modalities.sample_views import samples_view
 
 MAX_WORST = 24
+MAX_RIGHT = 3  # of sounds
 _LARGEST_MARGIN = "the largest score margin over the true class"
 MAX_MATRIX_CLASSES = 40  # with more classes only the most confused are shown
 
@@ -37,7 +39,7 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> list
         result.append(_calibration(scores, truth))
     is_right = scores.argmax(1) == truth
     result += breakdown_views(data, predictions["ids"], "accuracy", lambda rows: _fraction(is_right[rows]))
-    return [*result, *_worst(predictions, data, names)]
+    return [*result, *_worst(predictions, data, names), *_right(predictions, data, names)]
 
 
 def _fraction(is_right: Tensor) -> Metric:
@@ -137,18 +139,34 @@ def _worst(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, 
     rows = worst(predictions)
     if not len(rows):
         return []
-    scores, truth, ids = predictions["scores"][rows], predictions["truth"][rows], predictions["ids"][rows]
+    captions, ids = _captions(predictions, rows, names), predictions["ids"][rows]
+    order = "the highest predicted probability" if bool(predictions["probabilistic"]) else _LARGEST_MARGIN
+    return [samples_view(data, ids.tolist(), captions, "Worst errors", f"The wrong predictions, {order} first.")]
+
+
+def _right(predictions: Predictions, data: Dataset[Labelled], names: tuple[str, ...]) -> list[View]:
+    """A few right predictions of sounds, of different classes: what the errors are to be compared with."""
+    is_right = predictions["scores"].argmax(1) == predictions["truth"]
+    if modality_of(data.spec).sound is None or not bool(is_right.any()):
+        return []
+    rows = torch.nonzero(is_right)[:, 0]
+    rows = rows[torch.argsort(predictions["truth"][rows], stable=True)]
+    rows = rows[torch.linspace(0, len(rows) - 1, min(MAX_RIGHT, len(rows))).round().long()]
+    captions, ids = _captions(predictions, rows, names), predictions["ids"][rows].tolist()
+    return [samples_view(data, ids, captions, "Right predictions", "Some of the right predictions.", good=True)]
+
+
+def _captions(predictions: Predictions, rows: Tensor, names: tuple[str, ...]) -> list[str]:
+    """True and predicted class of each row, and its probability, if the model has any."""
+    scores, truth = predictions["scores"][rows], predictions["truth"][rows]
     confidences = (
         scores.double().softmax(1).max(1).values.tolist() if bool(predictions["probabilistic"]) else [None] * len(rows)
     )
-    captions = []
-    for predicted, true, confidence in zip(scores.argmax(1).tolist(), truth.tolist(), confidences, strict=True):
-        captions.append(
-            f"{names[true]} predicted as {names[predicted]}"
-            + (f" (probability {100 * confidence:.0f} %)" if confidence is not None else "")
-        )
-    order = "the highest predicted probability" if bool(predictions["probabilistic"]) else _LARGEST_MARGIN
-    return [samples_view(data, ids.tolist(), captions, "Worst errors", f"The wrong predictions, {order} first.")]
+    return [
+        f"{names[true]} predicted as {names[predicted]}"
+        + (f" (probability {100 * confidence:.0f} %)" if confidence is not None else "")
+        for predicted, true, confidence in zip(scores.argmax(1).tolist(), truth.tolist(), confidences, strict=True)
+    ]
 
 
 def _worst_labels(predictions: Predictions, data: Dataset[Labelled], target: Labels) -> list[View]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from torch import nn
@@ -49,7 +50,7 @@ NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]
     suggest=_suggest,
 )
 LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
-    learners.from_architecture(NETWORK_TASK, architecture)
+    dataclasses.replace(learners.from_architecture(NETWORK_TASK, architecture), accepts=architecture.accepts)
     for architecture in ARCHITECTURES.values()
     if architecture.accepts == {"sequence"}
 )
