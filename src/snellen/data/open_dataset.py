@@ -44,12 +44,13 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
         if options.modality is not None:
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
-        if options.wants_future:
-            raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
         _check_options_of_one_format(name, "built-in data", options)
         if options.inputs or options.sequence_id or options.time:
             raise UsageError(f"{name} is built in and has no columns", "Omit --inputs, --sequence-id and --time.")
-        raw = open_builtin(name, seed, options.target)
+        of_files = {"group": options.group, "impute": options.impute, "pages": options.pages, "nodata": options.nodata}
+        if (flag := next((flag for flag, value in of_files.items() if value is not None), None)) is not None:
+            raise UsageError(f"--{flag} does not apply to {name}, which is built in", f"Omit --{flag}.")
+        raw = open_builtin(name, seed, options)
     else:
         path = find_named_dataset(name) if name in NAMED else path
         name = name if name in NAMED else real_path(path).name
