@@ -22,6 +22,7 @@ from snellen.data.formats import OpenOptions
 from snellen.data.names import BUILTIN_NAMES, NAMED
 from snellen.data.synthetic import (
     builtin_recordings,
+    gestures,
     long_lags,
     moving_shapes,
     places,
@@ -39,6 +40,7 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     "point-shapes": point_shapes.point_shapes,
     "oscillators": places.oscillators,
     "sdf": places.sdf,
+    "gestures": gestures.gestures,
     "tracks": builtin_recordings.open_tracks,
     **long_lags.LONG_LAGS,
 }  # functions of a seed and, for some, a target

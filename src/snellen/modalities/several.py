@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from snellen.core.errors import DataError
 from snellen.core.several_tensors import SeveralTensors, is_missing
@@ -127,11 +129,35 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
     return {"inputs": {name: one.modality for name, one in spec.inputs.items()}}
 
 
-def draw(x: Tensor, spec_input: Input) -> Tensor:
-    """The image of a sample, black where it is missing."""
-    assert isinstance(x, SeveralTensors)
-    image = next(values[0] for values in x.tensors.values() if values.ndim == 4)
-    return image if image.dtype == torch.uint8 else image.nan_to_num(0.0)
+def several_inputs(inputs: Mapping[str, Input], modalities: Mapping[str, Modality]) -> Modality:
+    """The kind of samples with several inputs, drawn by those of the inputs that are drawn."""
+    kinds = {name: modalities[one.modality].draw for name, one in inputs.items()}
+    drawn = {name: draw for name, draw in kinds.items() if draw is not None}
+
+    def draw(x: Tensor, spec_input: Input) -> Tensor:
+        """Images (C, H, W) of the inputs of one sample below one another, black where one is missing."""
+        assert isinstance(x, SeveralTensors)
+        images = [of_input(_known(x.tensors[name][0]), inputs[name]) for name, of_input in drawn.items()]
+        return images[0] if len(images) == 1 else _stacked(images)
+
+    return replace(SEVERAL, draw=draw if drawn else None)
+
+
+def _known(values: Tensor) -> Tensor:
+    """The values of an input, zeros where it is missing."""
+    return values.nan_to_num(0.0) if values.is_floating_point() else values
+
+
+def _stacked(images: Sequence[Tensor]) -> Tensor:
+    """Images (C, H, W) below one another, each from its lowest to its highest value, (C, H', W') uint8."""
+    channels, width = max(len(image) for image in images), max(image.shape[2] for image in images)
+    rows = []
+    for image in images:
+        values = image.double() - image.double().min()
+        scaled = (255 * values / values.max().clamp(min=1e-12)).round().to(torch.uint8)
+        scaled = scaled.expand(channels, -1, -1) if len(scaled) == 1 else scaled
+        rows.append(pad(scaled, (0, width - scaled.shape[2], 0, 1, 0, channels - len(scaled))))
+    return torch.cat(rows, 1)[:, :-1]
 
 
 def label(x: Tensor, spec_input: Input) -> str:
@@ -152,6 +178,5 @@ SEVERAL = Modality(
     describe_size=lambda spec_input: "",
     sample_shape=shape_of_data,
     upload_defaults={},
-    draw=draw,
     label=label,
 )
