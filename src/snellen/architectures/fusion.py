@@ -34,6 +34,7 @@ from snellen.training.supervised import SupervisedObjective, fit_supervised
 
 M = TypeVar("M", bound=nn.Module)
 UNITS = 64  # of the hidden layer of a row's encoder, and of the state of a sequence's
+FEATURES = {"late": 64, "early": 16}  # of each input; those of early fusion are of one step
 WIDTH = 8  # channels of the first stage of the encoders of clips and frames
 MODALITY_DROPOUT = 0.2  # where samples lack inputs
 
@@ -76,8 +77,8 @@ class FusionSettings:
     """Inputs that the model reads, names separated by commas; auto: all."""
     modality_dropout: Annotated[float, Limit(min=0, below=1)] = 0.0
     """Modality dropout: probability with which an input of a sample is taken as missing in training."""
-    features: Annotated[int, Limit(min=1)] = 64
-    """Features of each input."""
+    features: Annotated[int, Limit(min=1)] | None = None
+    """Features of each input; auto: 64, of early fusion 16 at each step."""
     hidden: Annotated[int, Limit(min=1)] = 64
     """Units of the hidden layer on the features of all inputs, or of the state of the GRU of early fusion."""
     dropout: Annotated[float, Limit(min=0, below=1)] = 0.1
@@ -131,7 +132,7 @@ def _has_steps(spec: Spec, name: str) -> bool:
 def network(c: FusionSettings, spec: Spec, outputs: int) -> FusionNetwork:
     """Encoders of the inputs, and what follows them."""
     preprocessing = preprocessing_of(c, spec)
-    names = read_inputs(c, spec)
+    names, features = read_inputs(c, spec), c.features or FEATURES[c.fusion]
     timed = [c.fusion == "early" and _has_steps(spec, name) for name in names]
     standardize, encoders = {}, []
     for name, has_steps in zip(names, timed, strict=True):
@@ -139,11 +140,11 @@ def network(c: FusionSettings, spec: Spec, outputs: int) -> FusionNetwork:
         own = preprocessing if one.has_pixels else Preprocessing()
         standardize[name] = Standardize(one, own.channels)
         encoder = (STEP_ENCODERS if has_steps else ENCODERS)[one.modality]
-        encoders.append(encoder(input_shape(of_input, own), c.features))
+        encoders.append(encoder(input_shape(of_input, own), features))
     inputs = SeveralStandardize(standardize)
     if c.fusion == "early":
-        return EarlyFusion(inputs, encoders, timed, c.features, c.hidden, outputs, c.dropout, c.modality_dropout)
-    return Fusion(inputs, encoders, c.features, c.hidden, outputs, c.dropout, c.modality_dropout)
+        return EarlyFusion(inputs, encoders, timed, features, c.hidden, outputs, c.dropout, c.modality_dropout)
+    return Fusion(inputs, encoders, features, c.hidden, outputs, c.dropout, c.modality_dropout)
 
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
