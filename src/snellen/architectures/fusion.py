@@ -116,7 +116,7 @@ def check_requirements(c: FusionSettings, spec: Spec) -> None:
         return
     steps = {name: spec.inputs[name].shape[0] for name in read_inputs(c, spec) if _has_steps(spec, name)}
     shown = ", ".join(f"{name} has {'several lengths' if n is None else f'{n:,} steps'}" for name, n in steps.items())
-    if len(set(steps.values())) != 1:
+    if not steps or len({count for count in steps.values() if count is not None}) > 1:
         raise UsageError(
             f"Early fusion needs inputs with equally many steps: {shown}"
             if steps

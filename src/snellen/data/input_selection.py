@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from snellen.core.errors import UsageError, suggest_name
+from snellen.core.views import Finding
 from snellen.data.dataset import RawDataset
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, Source
@@ -17,7 +18,7 @@ from snellen.data.source import ArraySource, Source
 def select_inputs(raw: RawDataset, names: Sequence[str], where: str) -> RawDataset:
     """The data with some of its several inputs, in the order in which it has them; of one, as data with one input.
 
-    Samples that have none of them are left out, which `recognised_as` states.
+    Samples that have none of them are left out, which a finding states.
 
     Raises:
         UsageError: for another name, or a name twice.
@@ -43,6 +44,14 @@ def select_inputs(raw: RawDataset, names: Sequence[str], where: str) -> RawDatas
         selected = ArraySource(of_first.values[torch.from_numpy(positions[first])], of_samples)
     inputs = {name: raw.inputs[name] for name in chosen}
     shown = f"input{'s' if others else ''} {', '.join(chosen)} (--inputs)"
+    without = Finding(
+        kind="missing-input",
+        severity="note",
+        message=f"{left_out:,} samples without {' or '.join(chosen)} are left out",
+        remedy="They are used if --inputs names an input that they have.",
+        where=tuple(source.names[id] for id in np.setdiff1d(np.arange(len(source)), ids).tolist()),
+        count=left_out,
+    )
     return dataclasses.replace(
         raw,
         source=selected,
@@ -50,6 +59,6 @@ def select_inputs(raw: RawDataset, names: Sequence[str], where: str) -> RawDatas
         truth=None if raw.truth is None else raw.truth[index],
         given_splits=None if raw.given_splits is None else raw.given_splits[ids],
         groups=None if raw.groups is None else raw.groups[ids],
-        recognised_as=f"{raw.recognised_as}; {shown}"
-        + (f", {left_out:,} samples without are left out" if left_out else ""),
+        recognised_as=f"{raw.recognised_as}; {shown}",
+        findings=(*raw.findings, *((without,) if left_out else ())),
     )

@@ -128,7 +128,9 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
 
 def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
-    of_tables = {"inputs": options.inputs, "sequence-id": options.sequence_id, "time": options.time}
+    if options.inputs and format.name not in ("table", "arrays"):
+        raise UsageError(f"--inputs applies to tables and arrays; {path} is read as {format.name}", "Omit --inputs.")
+    of_tables = {"sequence-id": options.sequence_id, "time": options.time}
     given = next((name for name, value in of_tables.items() if value), None)
     if given is not None and format.name != "table":
         raise UsageError(f"--{given} applies to tables; {path} is read as {format.name}", f"Omit --{given}.")

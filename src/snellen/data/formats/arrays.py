@@ -37,7 +37,7 @@ from snellen.data.formats.table_targets import KINDS, MAX_INTEGER_CLASSES
 from snellen.data.source import ArraySource, Source
 
 INPUT_NAMES = ("x", "images", "image", "imgs", "data", "inputs", "input", "features")
-_TARGETS = ("y", "labels", "label", "targets", "target")
+TARGET_NAMES = ("y", "labels", "label", "targets", "target")
 _NAMES = "Recognised names are x and y, images and labels, data and target, with _train, _val or _test for splits."
 
 
@@ -55,7 +55,7 @@ def match_arrays(file: ArrayFile, options: Sequence[str], group: str | None = No
         UsageError: the target is not an array of the file.
     """
     roles = {name: split_and_role(name) for name in file.shapes}
-    targets = options or [word for word in _TARGETS if any(rest == word for _, rest in roles.values())][:1]
+    targets = options or [word for word in TARGET_NAMES if any(rest == word for _, rest in roles.values())][:1]
     if not targets:
         inputs = {name: roles[name] for name in file.shapes if group not in (name, roles[name][1])}
         has_one_input = len({split for split, _ in inputs.values()}) == len(inputs)
@@ -114,6 +114,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     targets, kind = list(options.target), None
     if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
         targets[-1], _, kind = targets[-1].rpartition(":")
+    if options.inputs:
+        from snellen.data.formats.array_inputs import open_several
+
+        return open_several(file, targets, kind, options)
     splits = match_arrays(file, targets, options.group)
     ragged = ragged_sequences(file, splits, options.modality) if splits[0].y else None
     if ragged is not None:
@@ -123,10 +127,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x], options.modality
         )
         for part in splits:
-            _check_shapes(file, part, file.shapes[splits[0].x][1:])
-    _check_memory(file, splits)
+            check_shapes(file, part, file.shapes[splits[0].x][1:])
+    check_memory(file, splits)
     at_places = read_place_targets(file, splits, layout, ragged, kind) if splits[0].y else None
-    targets_of = _of_samples(file, splits, layout, kind) if at_places is None else _of_places(at_places)
+    targets_of = targets_of_samples(file, splits, layout, kind) if at_places is None else _of_places(at_places)
     findings = list(targets_of.findings)
     source, dtype = _source(file, splits, layout) if ragged is None else ragged.source()
     counts = [file.shapes[part.counted][0] for part in splits] if ragged is None else [len(n) for n in ragged.lengths]
@@ -152,9 +156,9 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=targets_of.truth,
         annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
-        groups=None if options.group is None else _groups(file, splits, options.group),
+        groups=None if options.group is None else groups_of(file, splits, options.group),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
-        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
+        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {targets_text(splits, targets_of)}",
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
@@ -169,7 +173,7 @@ class _Targets(NamedTuple):
     description: str
 
 
-def _targets_text(splits: Sequence[SplitArrays], targets_of: _Targets) -> str:
+def targets_text(splits: Sequence[SplitArrays], targets_of: _Targets) -> str:
     names = ", ".join(map(repr, splits[0].y))
     return f"{names} as {targets_of.description}" if names else "no target"
 
@@ -178,7 +182,9 @@ def _of_places(at_places: PlaceTargets) -> _Targets:
     return _Targets(at_places.target, None, (), at_places.description)
 
 
-def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout, kind: str | None) -> _Targets:
+def targets_of_samples(
+    file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout, kind: str | None
+) -> _Targets:
     """Targets of samples, of all splits."""
     if not splits[0].y:
         return _Targets(None, None, (), "")
@@ -194,7 +200,7 @@ def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayo
     return _Targets(target, truth, [*findings, *near_miss(file, splits[0], layout, y)], description)
 
 
-def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
+def groups_of(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
     """(N,) int64 group of each sample, from the arrays of that name.
 
     Raises:
@@ -223,7 +229,7 @@ def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.nda
     return ids.astype(np.int64)
 
 
-def _check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:
+def check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:
     """Raise DataError unless the arrays fit in the free memory, as stored and as the tensors made of them."""
     count = {name: math.prod(file.shapes[name]) for part in splits for name in (part.x, *part.y)}
     needed = sum(count[name] * (file.dtypes[name].itemsize + 8) for part in splits for name in part.y)
@@ -247,7 +253,7 @@ def _otherwise(y: np.ndarray, names: Sequence[str], kind_name: str) -> str:
     return f" ({other}: --target {shlex.quote(f'{names[0]}:{other}')})"
 
 
-def _check_shapes(file: ArrayFile, part: SplitArrays, shape: Sequence[int]) -> None:
+def check_shapes(file: ArrayFile, part: SplitArrays, shape: Sequence[int]) -> None:
     for name in part.y:
         if file.shapes[name][:1] != file.shapes[part.x][:1]:
             raise DataError(
@@ -294,7 +300,7 @@ def read_target(
     bad = np.nonzero(~np.isfinite(values).all(1))[0]
     if len(bad):
         raise DataError(
-            f"{where} holds NaN or infinity in {len(bad):,} samples: {_first_ids(bad)}", "Fix or remove these samples."
+            f"{where} holds NaN or infinity in {len(bad):,} samples: {first_ids(bad)}", "Fix or remove these samples."
         )
     binary = values.shape[1] > 1 and bool(((values == 0) | (values == 1)).all())
     if binary and kind != "numbers":
@@ -368,7 +374,7 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
         bad = np.nonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[0]
         if len(bad):
             raise DataError(
-                f"{file.path}: {splits[0].x!r} holds NaN or infinity in {len(bad):,} samples: {_first_ids(bad)}",
+                f"{file.path}: {splits[0].x!r} holds NaN or infinity in {len(bad):,} samples: {first_ids(bad)}",
                 "Fix or remove these samples.",
             )
     check_distinct(f"{file.path}: {splits[0].x!r}", values)
@@ -376,7 +382,7 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
     return ArraySource(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
 
 
-def _first_ids(bad: np.ndarray) -> str:
+def first_ids(bad: np.ndarray) -> str:
     return ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
 
 
