@@ -44,6 +44,7 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     "tracks": builtin_recordings.open_tracks,
     **long_lags.LONG_LAGS,
 }  # functions of a seed and, for some, a target
+SEVERAL_INPUTS = ("gestures",)  # built-in data of which --inputs selects some
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default
 
 

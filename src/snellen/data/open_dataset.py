@@ -19,9 +19,8 @@ from snellen.data.formats import Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
 from snellen.data.input_selection import select_inputs
-from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
+from snellen.data.named_datasets import BUILTIN, SEVERAL_INPUTS, find_named_dataset, open_builtin
 from snellen.data.names import NAMED, WORLD_NAMES
-from snellen.data.several_inputs import SeveralInputs
 from snellen.data.splits import make_splits
 from snellen.data.target_bounds import target_bounds
 
@@ -52,9 +51,13 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         of_files = {"group": options.group, "impute": options.impute, "pages": options.pages, "nodata": options.nodata}
         if (flag := next((flag for flag, value in of_files.items() if value is not None), None)) is not None:
             raise UsageError(f"--{flag} does not apply to {name}, which is built in", f"Omit --{flag}.")
+        if options.inputs and name not in SEVERAL_INPUTS:
+            raise UsageError(
+                f"--inputs does not apply to {name}, which is built in and has one input", "Omit --inputs."
+            )
         raw = open_builtin(name, seed, options)
         if options.inputs:
-            raw = _with_inputs(name, raw, options)
+            raw = select_inputs(raw, options.inputs, name)
     else:
         path = find_named_dataset(name) if name in NAMED else path
         name = name if name in NAMED else real_path(path).name
@@ -102,13 +105,6 @@ def _with_counts(target: Classes | Labels | Numbers, train: Tensor) -> Classes |
         lowest, highest = target_bounds(train)
         return dataclasses.replace(target, lowest=lowest, highest=highest)
     return dataclasses.replace(target, counts=class_counts(target, train))
-
-
-def _with_inputs(name: str, raw: RawDataset, options: OpenOptions) -> RawDataset:
-    """Built-in data with the inputs of --inputs. Raises UsageError where there is one."""
-    if not isinstance(raw.source, SeveralInputs):
-        raise UsageError(f"--inputs does not apply to {name}, which is built in and has one input", "Omit --inputs.")
-    return select_inputs(raw, options.inputs, name)
 
 
 def _nodata(options: OpenOptions) -> float | None:

@@ -207,7 +207,7 @@ def present_samples(where: str, values: Tensor, spec_input: Input) -> tuple[np.n
     bad = torch.nonzero(is_bad)[:, 0].numpy()
     if len(bad):
         raise DataError(
-            f"{where} holds infinity, or NaN within a sample, in {len(bad):,} samples: {first_ids(bad)}",
+            f"{where} holds infinity, or NaN within a sample, in {plural(f'{len(bad):,}', 'sample')}: {first_ids(bad)}",
             "Fix these samples; a sample that lacks the input is NaN throughout.",
         )
     return present.numpy(), lengths
