@@ -219,15 +219,15 @@ def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:
 def several_inputs(inputs: Mapping[str, Input], modalities: Mapping[str, Modality]) -> Modality:
     """The kind of samples with several inputs, drawn by those of the inputs that are drawn."""
     kinds = {name: modalities[one.modality].draw for name, one in inputs.items()}
-    drawn = {name: draw for name, draw in kinds.items() if draw is not None}
+    drawings = {name: draw for name, draw in kinds.items() if draw is not None}
 
     def draw(x: Tensor, spec_input: Input) -> Tensor:
         """Images (C, H, W) of the inputs of one sample below one another, black where one is missing."""
         assert isinstance(x, SeveralTensors)
-        images = [of_input(_known(x.tensors[name][0]), inputs[name]) for name, of_input in drawn.items()]
+        images = [of_input(_known(x.tensors[name][0]), inputs[name]) for name, of_input in drawings.items()]
         return images[0] if len(images) == 1 else _stacked(images)
 
-    return replace(SEVERAL, draw=draw if drawn else None)
+    return replace(SEVERAL, draw=draw if drawings else None)
 
 
 def _known(values: Tensor) -> Tensor:

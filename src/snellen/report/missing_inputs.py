@@ -85,8 +85,8 @@ def _importance(
     for removed in (*without, *alone):
         changed = _predict(task, model, without_inputs(data, removed), split, ids)
         value = task.measure(changed, data.spec)[metric]
-        kept = next((name for name in names if removed == [other for other in names if other != name]), None)
-        label = f"without {removed[0]}" if len(removed) == 1 else f"only {kept}"
+        only = next((name for name in names if removed == [other for other in names if other != name]), None)
+        label = f"without {removed[0]}" if len(removed) == 1 else f"only {only}"
         rows.append([label, str(value), str(_change(task, data.spec, complete, changed, whole))])
     return Table(
         title="Importance of each input",

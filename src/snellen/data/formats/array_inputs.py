@@ -1,4 +1,4 @@
-"""Several inputs in an NPZ or HDF5 file, by the names of their arrays (`--inputs skeleton,depth,mask`).
+"""NPZ and HDF5 files: one input, or several by the names of their arrays (`--inputs skeleton,depth,mask`).
 
 A sample that lacks an input is NaN throughout in its array. NaN rows after the end of a sequence are padding.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -17,8 +18,8 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import ArrayModality, OpenOptions
-from snellen.data.formats.array_files import ArrayFile, array_to_tensor, check_distinct, to_axis_order
+from snellen.data.formats import ArrayModality, Format, OpenOptions
+from snellen.data.formats.array_files import ArrayFile, array_to_tensor, check_distinct, open_arrays, to_axis_order
 from snellen.data.formats.array_layout import AxisLayout, SplitArrays, axis_layout, plural, split_and_role
 from snellen.data.formats.arrays import (
     TARGET_NAMES,
@@ -26,9 +27,12 @@ from snellen.data.formats.arrays import (
     check_shapes,
     first_ids,
     groups_of,
+    recognises,
+    requested_targets,
     targets_of_samples,
     targets_text,
 )
+from snellen.data.formats.arrays import open_raw as open_one_input
 from snellen.data.input_selection import select_inputs
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource
@@ -36,13 +40,17 @@ from snellen.data.source import ArraySource
 MODALITIES: tuple[str, ...] = get_args(ArrayModality)
 
 
-def open_several(file: ArrayFile, targets: Sequence[str], kind: str | None, options: OpenOptions) -> RawDataset:
+def open_raw(path: Path, options: OpenOptions) -> RawDataset:
+    """Arrays with the inputs of `options.inputs`, else with one input. Raises as `arrays.open_raw`."""
+    return open_several(path, options) if options.inputs else open_one_input(path, options)
+
+
+def open_several(path: Path, options: OpenOptions) -> RawDataset:
     """Samples whose inputs are the named arrays, read into memory; of one array, data with one input.
 
     Samples that have none of them are left out.
 
     Args:
-        targets, kind: names of the target arrays, () for the recognised ones, and what they are.
         options: `inputs` are names of arrays, each with ":sequence" or another modality where it is read as that.
     Raises:
         UsageError: arrays that are not in the file. DataError: arrays of other lengths, NaN within a sample.
@@ -52,6 +60,8 @@ def open_several(file: ArrayFile, targets: Sequence[str], kind: str | None, opti
             f"--modality {options.modality} is for one input, --inputs names {len(options.inputs)}",
             f"Give it to an input: --inputs {options.inputs[0]}:{options.modality}.",
         )
+    file = open_arrays(path)
+    targets, kind = requested_targets(file, options)
     modalities = dict(map(_parsed, options.inputs))
     if len(modalities) < len(options.inputs):
         raise UsageError("--inputs names an array twice", "Name each array once.")
@@ -100,7 +110,7 @@ def _parsed(word: str) -> tuple[str, ArrayModality | None]:
 def arrays_of_splits(file: ArrayFile, names: Sequence[str]) -> dict[int | None, dict[str, str]]:
     """The arrays of each split by the name of their input: "depth" is "depth", or "depth_train" and so on."""
     roles = {array: split_and_role(array) for array in file.shapes}
-    found: dict[int | None, dict[str, str]] = {}
+    splits: dict[int | None, dict[str, str]] = {}
     for name in names:
         of_name = {
             split: array for array, (split, role) in roles.items() if name == array or split_and_role(name)[1] == role
@@ -108,8 +118,8 @@ def arrays_of_splits(file: ArrayFile, names: Sequence[str]) -> dict[int | None, 
         if name in file.shapes:
             of_name = {roles[name][0]: name}
         for split, array in of_name.items():
-            found.setdefault(split, {})[name] = array
-    return dict(sorted(found.items(), key=lambda item: -1 if item[0] is None else item[0]))
+            splits.setdefault(split, {})[name] = array
+    return dict(sorted(splits.items(), key=lambda item: -1 if item[0] is None else item[0]))
 
 
 def _match(file: ArrayFile, names: Sequence[str], targets: Sequence[str]) -> dict[str, list[SplitArrays]]:
@@ -229,3 +239,6 @@ def _ignored(file: ArrayFile, arrays: Mapping[str, Sequence[SplitArrays]], optio
             remedy="Name them in --inputs or --target.",
         )
     ]
+
+
+FORMAT = Format("arrays", recognises, open_raw)

@@ -17,7 +17,7 @@ from snellen.core.spec import Classes, Input, Labels, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import Format, OpenOptions
+from snellen.data.formats import OpenOptions
 from snellen.data.formats.array_files import (
     HDF5,
     NPZ,
@@ -111,13 +111,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         EnvironmentProblem: h5py is not installed.
     """
     file = open_arrays(path)
-    targets, kind = list(options.target), None
-    if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
-        targets[-1], _, kind = targets[-1].rpartition(":")
-    if options.inputs:
-        from snellen.data.formats.array_inputs import open_several
-
-        return open_several(file, targets, kind, options)
+    targets, kind = requested_targets(file, options)
     splits = match_arrays(file, targets, options.group)
     ragged = ragged_sequences(file, splits, options.modality) if splits[0].y else None
     if ragged is not None:
@@ -162,6 +156,14 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
+
+
+def requested_targets(file: ArrayFile, options: OpenOptions) -> tuple[list[str], str | None]:
+    """Names of the target arrays of --target, and what they are ("y:classes"); None: by their values."""
+    targets, kind = list(options.target), None
+    if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
+        targets[-1], _, kind = targets[-1].rpartition(":")
+    return targets, kind
 
 
 class _Targets(NamedTuple):
@@ -384,6 +386,3 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
 
 def first_ids(bad: np.ndarray) -> str:
     return ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
-
-
-FORMAT = Format("arrays", recognises, open_raw)
