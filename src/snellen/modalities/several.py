@@ -227,7 +227,8 @@ def several_inputs(inputs: Mapping[str, Input], modalities: Mapping[str, Modalit
         images = [of_input(_known(x.tensors[name][0]), inputs[name]) for name, of_input in drawings.items()]
         return images[0] if len(images) == 1 else _stacked(images)
 
-    return replace(SEVERAL, draw=draw if drawings else None)
+    of_tables = all(one.has_pixels or one.axes == ("feature",) for one in inputs.values())
+    return replace(SEVERAL, noun="rows" if of_tables else "samples", draw=draw if drawings else None)
 
 
 def _known(values: Tensor) -> Tensor:
