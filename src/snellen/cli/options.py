@@ -36,9 +36,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--inputs",
-        metavar="COLUMN[,COLUMN]",
-        help="Columns of a table that are the inputs; a column of images and others are two inputs of each sample, of "
-        "which one may be missing (default: the images, else all columns but the target)",
+        metavar="NAME[,NAME]",
+        help="Inputs: columns of a table, of which a column of images and others are two inputs of each sample; arrays "
+        "of an NPZ or HDF5 file, such as skeleton,depth:clip; inputs of built-in data. An input may be missing in a "
+        "sample (default: the images, else all columns but the target; one array)",
     )
     group.add_argument(
         "--sequence-id",

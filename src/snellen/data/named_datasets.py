@@ -18,8 +18,20 @@ from urllib.parse import urlsplit
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, suggest_name
 from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions
 from snellen.data.names import BUILTIN_NAMES, NAMED
-from snellen.data.synthetic import long_lags, moving_shapes, places, point_shapes, shapes, tones, toys, voxels
+from snellen.data.synthetic import (
+    builtin_recordings,
+    gestures,
+    long_lags,
+    moving_shapes,
+    places,
+    point_shapes,
+    shapes,
+    tones,
+    toys,
+    voxels,
+)
 
 BUILTIN: dict[str, Callable[..., RawDataset]] = {
     **toys.TOYS,
@@ -30,17 +42,28 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     "oscillators": places.oscillators,
     "sdf": places.sdf,
     "tones": tones.tones,
+    "gestures": gestures.gestures,
+    "tracks": builtin_recordings.open_tracks,
     **long_lags.LONG_LAGS,
 }  # functions of a seed and, for some, a target
+SEVERAL_INPUTS = ("gestures",)  # built-in data of which --inputs selects some
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default
 
 
-def open_builtin(name: str, seed: int, target: tuple[str, ...]) -> RawDataset:
+def open_builtin(name: str, seed: int, options: OpenOptions) -> RawDataset:
     """Open a built-in dataset, with the requested target if any.
 
     Raises:
-        UsageError: for a target that the dataset does not have.
+        UsageError: for a target that the dataset does not have, and options that do not apply.
     """
+    if options.wants_future:
+        if name not in builtin_recordings.RECORDINGS:
+            known = " or ".join(builtin_recordings.RECORDINGS)
+            raise UsageError(
+                f"{name} is built in and holds no recordings to forecast", f"Give {known}, or a path of recordings."
+            )
+        return builtin_recordings.open_recordings(name, seed, options)
+    target = options.target
     if not target:
         return BUILTIN[name](seed)
     requested, targets = ",".join(target), BUILTIN_TARGETS.get(name, ())

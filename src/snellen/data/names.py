@@ -6,6 +6,7 @@ WORLD_NAMES = ("gridworld", "slippery-gridworld")
 BUILTIN_NAMES = (
     *("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock"),
     *("shapes", "moving-shapes", "voxels", "point-shapes", "oscillators", "sdf", "tones"),
+    *("tracks", "gestures"),
     *("copy-20", "copy-100", "copy-200", "adding-20", "adding-100", "adding-200"),
     *WORLD_NAMES,
 )

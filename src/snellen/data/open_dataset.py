@@ -18,7 +18,8 @@ from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import CONSECUTIVE, Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
-from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
+from snellen.data.input_selection import select_inputs
+from snellen.data.named_datasets import BUILTIN, SEVERAL_INPUTS, find_named_dataset, open_builtin
 from snellen.data.names import NAMED, WORLD_NAMES
 from snellen.data.splits import make_splits
 from snellen.data.target_bounds import target_bounds
@@ -44,14 +45,19 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
             raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
         if options.modality is not None:
             raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
-        if options.wants_future:
-            raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
         _check_options_of_one_format(name, "built-in data", options)
-        if options.inputs or options.sequence_id or options.time or options.row_steps:
+        if options.sequence_id or options.time or options.row_steps:
+            raise UsageError(f"{name} is built in and has no columns", "Omit --sequence-id, --time and --row-steps.")
+        of_files = {"group": options.group, "impute": options.impute, "pages": options.pages, "nodata": options.nodata}
+        if (flag := next((flag for flag, value in of_files.items() if value is not None), None)) is not None:
+            raise UsageError(f"--{flag} does not apply to {name}, which is built in", f"Omit --{flag}.")
+        if options.inputs and name not in SEVERAL_INPUTS:
             raise UsageError(
-                f"{name} is built in and has no columns", "Omit --inputs, --sequence-id, --time and --row-steps."
+                f"--inputs does not apply to {name}, which is built in and has one input", "Omit --inputs."
             )
-        raw = open_builtin(name, seed, options.target)
+        raw = open_builtin(name, seed, options)
+        if options.inputs:
+            raw = select_inputs(raw, options.inputs, name)
     else:
         path = find_named_dataset(name) if name in NAMED else path
         name = name if name in NAMED else real_path(path).name
@@ -120,12 +126,9 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
 
 def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
-    of_tables = {
-        "inputs": options.inputs,
-        "sequence-id": options.sequence_id,
-        "time": options.time,
-        "row-steps": options.row_steps,
-    }
+    if options.inputs and format.name not in ("table", "arrays"):
+        raise UsageError(f"--inputs applies to tables and arrays; {path} is read as {format.name}", "Omit --inputs.")
+    of_tables = {"sequence-id": options.sequence_id, "time": options.time, "row-steps": options.row_steps}
     if options.sequence_id and options.row_steps:
         raise UsageError("--sequence-id and --row-steps exclude each other", "A row is one step, or all of them.")
     given = next((name for name, value in of_tables.items() if value), None)

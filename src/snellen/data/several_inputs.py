@@ -82,3 +82,9 @@ class SeveralInputs:
         """These samples only, renumbered."""
         positions = {name: of_input[ids] for name, of_input in self.positions.items()}
         return SeveralInputs(self.sources, positions, [self.names[id] for id in ids.tolist()])
+
+    def without(self, name: str) -> SeveralInputs:
+        """The same samples, each without an input, unless it has no other: that keeps it."""
+        has_other = np.stack([at >= 0 for other, at in self.positions.items() if other != name]).any(0)
+        positions = {**self.positions, name: np.where(has_other, -1, self.positions[name])}
+        return SeveralInputs(self.sources, positions, self.names)

@@ -12,7 +12,7 @@ from snellen.modalities.audio import AUDIO
 from snellen.modalities.image import IMAGE
 from snellen.modalities.modality import Modality, NamedBatch
 from snellen.modalities.points import POINTS
-from snellen.modalities.several import SEVERAL
+from snellen.modalities.several import several_inputs
 from snellen.modalities.vector import VECTOR
 from snellen.modalities.world import WORLD
 
@@ -30,7 +30,7 @@ MODALITIES: Mapping[str, Modality] = {
 
 def modality_of(spec: Spec) -> Modality:
     """The kind of the input of a dataset, or of several inputs."""
-    return MODALITIES[spec.modality] if len(spec.inputs) == 1 else SEVERAL
+    return MODALITIES[spec.modality] if len(spec.inputs) == 1 else several_inputs(spec.inputs, MODALITIES)
 
 
 def samples_noun(spec: Spec) -> str:

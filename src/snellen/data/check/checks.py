@@ -7,6 +7,7 @@ deferred, which a finding states. Strict by default; with quarantine, bad sample
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -191,6 +192,8 @@ def _find_duplicates(source: object, full: bool, spec_input: Input) -> Duplicate
 
 def _find_in_images(source: SeveralInputs, full: bool) -> Duplicates:
     """Copies and unreadable files among the images of samples with several inputs: they stay in one split."""
+    if all(isinstance(of_input, ArraySource) for of_input in source.sources.values()):
+        return Duplicates(_equal_samples(source), [], {}, True)
     result = Duplicates([], [], {}, True)
     for name, of_input in source.sources.items():
         if isinstance(of_input, ImageFiles):
@@ -203,6 +206,22 @@ def _find_in_images(source: SeveralInputs, full: bool) -> Duplicates:
                 exact=[], near=[*result.near, *exact, *near], bad={**result.bad, **bad}, complete=copies.complete
             )
     return result
+
+
+def _equal_samples(source: SeveralInputs) -> list[Pair]:
+    """Samples whose inputs in memory are all equal: the first of each such group with each other."""
+    parts = []
+    for name, of_input in source.sources.items():
+        digests = [hashlib.blake2b(x.numpy().tobytes(), digest_size=16).digest() for x in _values_of(of_input)]
+        parts.append([digests[at] if at >= 0 else b"" for at in source.positions[name].tolist()])
+    first: dict[tuple[bytes, ...], int] = {}
+    pairs = [(first.setdefault(key, id), id) for id, key in enumerate(zip(*parts, strict=True))]
+    return [(a, b) for a, b in pairs if a != b]
+
+
+def _values_of(source: object) -> torch.Tensor:
+    assert isinstance(source, ArraySource)
+    return source.values
 
 
 def _find_copies(source: ArraySource, full: bool, spec_input: Input) -> Duplicates:

@@ -131,7 +131,7 @@ class Format(NamedTuple):
 def formats() -> dict[str, Format]:
     """All formats by name, the most specific first."""
     from snellen.data.formats import (
-        arrays,
+        array_inputs,
         audio_folder,
         cifar,
         coco,
@@ -152,7 +152,7 @@ def formats() -> dict[str, Format]:
     known = (
         idx.FORMAT,
         cifar.FORMAT,
-        arrays.FORMAT,
+        array_inputs.FORMAT,
         coco.FORMAT,
         voc.FORMAT,
         labelme.FORMAT,

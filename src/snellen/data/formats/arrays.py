@@ -17,7 +17,7 @@ from snellen.core.spec import Classes, Input, Labels, Numbers, Target
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import CONSECUTIVE, Format, OpenOptions
+from snellen.data.formats import CONSECUTIVE, OpenOptions
 from snellen.data.formats.array_files import (
     HDF5,
     NPZ,
@@ -111,9 +111,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         EnvironmentProblem: h5py is not installed.
     """
     file = open_arrays(path)
-    targets, kind = list(options.target), None
-    if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
-        targets[-1], _, kind = targets[-1].rpartition(":")
+    targets, kind = requested_targets(file, options)
     splits = match_arrays(file, targets, options.group)
     ragged = ragged_sequences(file, splits, options.modality) if splits[0].y else None
     if ragged is not None:
@@ -123,10 +121,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             f"{path}: {splits[0].x!r}", file.shapes[splits[0].x], file.dtypes[splits[0].x], options.modality
         )
         for part in splits:
-            _check_shapes(file, part, file.shapes[splits[0].x][1:])
-    _check_memory(file, splits)
+            check_shapes(file, part, file.shapes[splits[0].x][1:])
+    check_memory(file, splits)
     at_places = read_place_targets(file, splits, layout, ragged, kind) if splits[0].y else None
-    targets_of = _of_samples(file, splits, layout, kind) if at_places is None else _of_places(at_places)
+    targets_of = targets_of_samples(file, splits, layout, kind) if at_places is None else _of_places(at_places)
     findings = list(targets_of.findings)
     source, dtype = _source(file, splits, layout) if ragged is None else ragged.source(at_places is not None)
     counts = [file.shapes[part.counted][0] for part in splits] if ragged is None else [len(n) for n in ragged.lengths]
@@ -146,7 +144,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
             )
         )
     inputs = ", ".join(repr(part.x) for part in splits)
-    group = None if options.group in (None, CONSECUTIVE) else _groups(file, splits, options.group)
+    group = None if options.group in (None, CONSECUTIVE) else groups_of(file, splits, options.group)
     return RawDataset(
         source=source,
         target=targets_of.target,
@@ -154,12 +152,20 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         annotations=None if at_places is None else at_places.annotations,
         given_splits=given if len(set(given.tolist())) > 1 else None,
         groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
-        group_names=() if group is None else tuple(map(_text, group.tolist())),
+        group_names=() if group is None else group_texts(group),
         inputs={layout.modality: Input(modality=layout.modality, shape=layout.shape, dtype=dtype)},
-        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {_targets_text(splits, targets_of)}",
+        recognised_as=f"arrays: {inputs} as {len(given):,} {layout.description}; {targets_text(splits, targets_of)}",
         findings=tuple(findings),
         files={"found": 1, "used": 1},
     )
+
+
+def requested_targets(file: ArrayFile, options: OpenOptions) -> tuple[list[str], str | None]:
+    """Names of the target arrays of --target, and what they are ("y:classes"); None: by their values."""
+    targets, kind = list(options.target), None
+    if targets and ":" in targets[-1] and targets[-1] not in file.shapes and targets[-1].rpartition(":")[2] in KINDS:
+        targets[-1], _, kind = targets[-1].rpartition(":")
+    return targets, kind
 
 
 class _Targets(NamedTuple):
@@ -171,7 +177,7 @@ class _Targets(NamedTuple):
     description: str
 
 
-def _targets_text(splits: Sequence[SplitArrays], targets_of: _Targets) -> str:
+def targets_text(splits: Sequence[SplitArrays], targets_of: _Targets) -> str:
     names = ", ".join(map(repr, splits[0].y))
     return f"{names} as {targets_of.description}" if names else "no target"
 
@@ -180,7 +186,9 @@ def _of_places(at_places: PlaceTargets) -> _Targets:
     return _Targets(at_places.target, None, (), at_places.description)
 
 
-def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout, kind: str | None) -> _Targets:
+def targets_of_samples(
+    file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout, kind: str | None
+) -> _Targets:
     """Targets of samples, of all splits."""
     if not splits[0].y:
         return _Targets(None, None, (), "")
@@ -196,11 +204,14 @@ def _of_samples(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayo
     return _Targets(target, truth, [*findings, *near_miss(file, splits[0], layout, y)], description)
 
 
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def group_texts(groups: np.ndarray) -> tuple[str, ...]:
+    """Names of groups (N,)."""
+    return tuple(
+        value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in groups.tolist()
+    )
 
 
-def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
+def groups_of(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.ndarray:
     """(N,) group of each sample, from the arrays of that name.
 
     Raises:
@@ -236,7 +247,7 @@ def _groups(file: ArrayFile, splits: Sequence[SplitArrays], name: str) -> np.nda
     return values
 
 
-def _check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:
+def check_memory(file: ArrayFile, splits: Sequence[SplitArrays]) -> None:
     """Raise DataError unless the arrays fit in the free memory, as stored and as the tensors made of them."""
     count = {name: math.prod(file.shapes[name]) for part in splits for name in (part.x, *part.y)}
     needed = sum(count[name] * (file.dtypes[name].itemsize + 8) for part in splits for name in part.y)
@@ -260,7 +271,7 @@ def _otherwise(y: np.ndarray, names: Sequence[str], kind_name: str) -> str:
     return f" ({other}: --target {shlex.quote(f'{names[0]}:{other}')})"
 
 
-def _check_shapes(file: ArrayFile, part: SplitArrays, shape: Sequence[int]) -> None:
+def check_shapes(file: ArrayFile, part: SplitArrays, shape: Sequence[int]) -> None:
     for name in part.y:
         if file.shapes[name][:1] != file.shapes[part.x][:1]:
             raise DataError(
@@ -307,7 +318,7 @@ def read_target(
     bad = np.nonzero(~np.isfinite(values).all(1))[0]
     if len(bad):
         raise DataError(
-            f"{where} holds NaN or infinity in {len(bad):,} samples: {_first_ids(bad)}", "Fix or remove these samples."
+            f"{where} holds NaN or infinity in {len(bad):,} samples: {first_ids(bad)}", "Fix or remove these samples."
         )
     binary = values.shape[1] > 1 and bool(((values == 0) | (values == 1)).all())
     if binary and kind != "numbers":
@@ -381,7 +392,7 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
         bad = np.nonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[0]
         if len(bad):
             raise DataError(
-                f"{file.path}: {splits[0].x!r} holds NaN or infinity in {len(bad):,} samples: {_first_ids(bad)}",
+                f"{file.path}: {splits[0].x!r} holds NaN or infinity in {len(bad):,} samples: {first_ids(bad)}",
                 "Fix or remove these samples.",
             )
     check_distinct(f"{file.path}: {splits[0].x!r}", values)
@@ -389,8 +400,5 @@ def _source(file: ArrayFile, splits: Sequence[SplitArrays], layout: AxisLayout) 
     return ArraySource(tensor, "sample"), str(tensor.dtype).removeprefix("torch.")
 
 
-def _first_ids(bad: np.ndarray) -> str:
+def first_ids(bad: np.ndarray) -> str:
     return ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
-
-
-FORMAT = Format("arrays", recognises, open_raw)

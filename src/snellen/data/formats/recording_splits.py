@@ -64,7 +64,7 @@ def recording_groups(recordings: Sequence[Recording], options: OpenOptions) -> t
 
 
 def recording_splits(
-    path: Path, source: RecordingWindows, recordings: Sequence[Recording], groups: np.ndarray
+    path: Path | str, source: RecordingWindows, recordings: Sequence[Recording], groups: np.ndarray
 ) -> tuple[np.ndarray | None, str, bool]:
     """(N,) given split of each window (len(SPLITS): none), or None where whole recordings are divided; a description;
     whether whole recordings are divided into splits.
@@ -101,7 +101,7 @@ def recording_splits(
     return given, f"split in time ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", False
 
 
-def constant_findings(path: Path, recordings: Sequence[Recording], names: Sequence[str]) -> list[Finding]:
+def constant_findings(path: Path | str, recordings: Sequence[Recording], names: Sequence[str]) -> list[Finding]:
     """The note that columns never change. Raises DataError if none does."""
     constant = [
         name for k, name in enumerate(names) if all(bool((r.values[:, k] == r.values[0, k]).all()) for r in recordings)

@@ -6,6 +6,7 @@ enough, else each is split in time.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +79,25 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     """
     _check_options(path, options)
     read = _read(path, options)
+    raw = windows_of(path, read, options)
+    files = {"found": read.files, "used": read.files - len(raw.skipped), "set aside": len(raw.skipped)}
+    return dataclasses.replace(raw, files=files if path.is_dir() else {"found": 1, "used": 1})
+
+
+def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> RawDataset:
+    """Windows of recordings that were read, each with its future. where: their path or name, for messages.
+
+    Raises:
+        DataError: too few steps for a window and its future, too little memory.
+    """
     names = read.names
-    _check_range(path, read.recordings, names)
+    _check_range(where, read.recordings, names)
     window, horizon, stride = _steps(read.recordings, options)
     usable = [r for r in read.recordings if len(r.values) >= window + horizon]
     if not usable:
         longest = max(len(r.values) for r in read.recordings)
         raise DataError(
-            f"{path}: the longest recording has {longest:,} steps, a window of {window:,} and its future of "
+            f"{where}: the longest recording has {longest:,} steps, a window of {window:,} and its future of "
             f"{horizon:,} need {window + horizon:,}",
             "Give longer recordings, or a smaller --window or --horizon.",
         )
@@ -95,7 +107,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride
     )
     of_recording, copies = recording_groups(usable, options)
-    given, division, is_divided = recording_splits(path, source, usable, of_recording)
+    given, division, is_divided = recording_splits(where, source, usable, of_recording)
     needs = f"A window and its future need {window + horizon:,}."
     skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} steps", needs) for r in short))
     starts = "one at every step" if stride == 1 else f"one every {stride:,} steps"
@@ -110,24 +122,21 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=source.futures(),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
-        recognised_as=f"{read.description} of {len(values):,} steps and {len(names):,} features{read.times}: "
-        f"{len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
+        recognised_as=f"{read.description} of {len(values):,} steps and {plural(f'{len(names):,}', 'feature')}"
+        f"{read.times}: {len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
         f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); {division}",
         findings=(
             *unused_files_findings(read.skipped),
             *short_findings(short, window + horizon),
-            *constant_findings(path, usable, names),
+            *constant_findings(where, usable, names),
             *copies,
         ),
-        files={"found": read.files, "used": read.files - len(skipped), "set aside": len(skipped)}
-        if path.is_dir()
-        else {"found": 1, "used": 1},
         skipped=skipped,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Read:
+class Recordings:
     """Recordings as read. times: of a step, for the user; "" without. files: number found."""
 
     recordings: Sequence[Recording]
@@ -140,7 +149,7 @@ class _Read:
     skipped: tuple[Skipped, ...] = ()
 
 
-def _read(path: Path, options: OpenOptions) -> _Read:
+def _read(path: Path, options: OpenOptions) -> Recordings:
     """Read all recordings at a path."""
     if not path.is_dir() and path.suffix.lower() in (*NPY, *NPZ, *HDF5):
         recordings = [Recording(name=name, split=split, values=x) for name, split, x in read_recordings(path)]
@@ -152,7 +161,7 @@ def _read(path: Path, options: OpenOptions) -> _Read:
             )
         names = tuple(f"feature {k + 1}" for k in range(widths[0]))
         description = "one recording" if len(recordings) == 1 else f"{len(recordings):,} recordings"
-        return _Read(recordings=recordings, names=names, description=description)
+        return Recordings(recordings=recordings, names=names, description=description)
     skipped: list[Skipped] = []
     if path.is_dir():
         recordings, first = _read_folder(path, options, skipped)
@@ -161,7 +170,7 @@ def _read(path: Path, options: OpenOptions) -> _Read:
         first = read_series(path)
         recordings, description = [Recording(name=path.name, split=None, values=first.values)], "one recording"
     step = "" if first.duration is None else f"{first.duration:g} {first.unit}".rstrip()
-    return _Read(
+    return Recordings(
         recordings=recordings,
         names=first.names,
         description=description,
@@ -245,14 +254,14 @@ def _split_of_folder(relative: Path) -> int | None:
     return next((s for part in relative.parts[:-1] if (s := split_index(part)) is not None), None)
 
 
-def _check_range(path: Path, recordings: Sequence[Recording], names: Sequence[str]) -> None:
+def _check_range(where: Path | str, recordings: Sequence[Recording], names: Sequence[str]) -> None:
     """Raise DataError for a value whose square exceeds float64."""
     for recording in recordings:
         bad = np.argwhere(np.abs(recording.values) > LARGEST)
         if len(bad):
             row, column = bad[0].tolist()
             raise DataError(
-                f"{path}: {names[column]} of {recording.name} is {recording.values[row, column]:g} at step {row + 1}: "
+                f"{where}: {names[column]} of {recording.name} is {recording.values[row, column]:g} at step {row + 1}: "
                 "squares of such numbers exceed the range of float64",
                 "Correct it, or give the column in another unit.",
             )

@@ -24,6 +24,7 @@ from snellen.report.diagnosis import Evidence, diagnose, examines_layers, leakag
 from snellen.report.diagnosis_size import DiagnosisSize, diagnosis_size, trained_samples
 from snellen.report.first_layer import first_layer_views
 from snellen.report.learning_curves import HistoryRow
+from snellen.report.missing_inputs import missing_input_views
 from snellen.report.training_snapshots import training_models
 
 INTERNALS_SAMPLES = 16  # training samples with which a learner may draw the internals of its model
@@ -146,6 +147,7 @@ def run_summary(
         views=[
             *learner.task.input_maps(model, data, record.spec, split),
             *learner.task.model_views(model, data, record.spec),
+            *(missing_input_views(learner.task, model, data, split) if learner.several_inputs else []),
             *in_training,
             *views,
         ],
