@@ -77,6 +77,31 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     ):
         group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
     group.add_argument(
+        "--frame-rate",
+        metavar="HZ",
+        type=positive_number,
+        help="Frames per second of motion and recordings whose files do not state it (default: 120 for AMC files and "
+        "exponential maps of the CMU Graphics Lab, else unknown)",
+    )
+    group.add_argument(
+        "--resample",
+        metavar="HZ",
+        type=positive_number,
+        help="Frames per second to which motion is resampled (default: 25 if the files have at least 50)",
+    )
+    group.add_argument(
+        "--pose",
+        choices=["angles", "positions"],
+        help="Features of motion: angles, exponential maps of the joints and the position of the root; positions, the "
+        "coordinates of all joints (default: angles)",
+    )
+    group.add_argument(
+        "--skeleton",
+        metavar="FILE",
+        help="Skeleton of motion: an .asf or .bvh file for exponential maps, an .asf file for AMC files, a table of "
+        "joint and parent (.csv) for positions (default: the .asf file beside or above the .amc files)",
+    )
+    group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
         type=_pages_choice,
@@ -197,6 +222,17 @@ def int_at_least(minimum: int) -> Callable[[str], int]:
     return read
 
 
+def positive_number(text: str) -> float:
+    """An argument type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def seconds(text: str) -> float:
     """Parse seconds, a number of at least 0."""
     try:
@@ -259,6 +295,10 @@ def open_data(args: argparse.Namespace) -> Experience:
         horizon=values.get("horizon"),
         window=values.get("window"),
         stride=values.get("window_stride"),
+        frame_rate=values.get("frame_rate"),
+        resample=values.get("resample"),
+        pose=values.get("pose"),
+        skeleton=values.get("skeleton"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
         mesh_points=values.get("mesh_points"),

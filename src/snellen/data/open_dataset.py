@@ -129,11 +129,15 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
 def _check_options_of_one_format(data: Path | str, format: str, options: OpenOptions) -> None:
     """Raise UsageError for options of one format where the data is read as another."""
     for flag, value, only, what in (
-        ("--mesh-points", options.mesh_points, "meshes", "meshes"),
-        ("--mesh-samples", options.mesh_samples, "meshes", "meshes"),
-        ("--surface-side", options.surface_side, "image-surface", "one image fitted as a surface"),
+        ("--mesh-points", options.mesh_points, ("meshes",), "meshes"),
+        ("--mesh-samples", options.mesh_samples, ("meshes",), "meshes"),
+        ("--surface-side", options.surface_side, ("image-surface",), "one image fitted as a surface"),
+        ("--frame-rate", options.frame_rate, ("motion", "recordings"), "motion and recordings to forecast"),
+        ("--resample", options.resample, ("motion",), "motion (AMC, BVH, exponential maps)"),
+        ("--pose", options.pose, ("motion",), "motion (AMC, BVH, exponential maps)"),
+        ("--skeleton", options.skeleton, ("motion", "recordings"), "motion"),
     ):
-        if value is not None and format != only:
+        if value is not None and format not in only:
             raise UsageError(f"{flag} applies to {what}; {data} is read as {format}", f"Omit {flag}.")
 
 

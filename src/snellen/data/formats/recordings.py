@@ -6,6 +6,7 @@ enough, else each is split in time.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Future, Input
+from snellen.core.spec import Future, Input, Skeleton
 from snellen.data.cache import available_memory
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
@@ -33,6 +34,7 @@ from snellen.data.formats.recording_splits import (
     short_findings,
 )
 from snellen.data.formats.series_text import SUFFIXES, SeriesText, read_series, sniff_width
+from snellen.data.formats.skeleton_columns import read_parents, skeleton_of_columns
 from snellen.data.formats.table_columns import to_exact
 from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
@@ -49,7 +51,7 @@ def recognises(path: Path) -> bool:
     """
     if not path.is_dir():
         return False
-    files = _text_files(path)
+    files = text_files(path)
     if files is None or len(files) < 2 or any(file.suffix.lower() not in (".txt", ".dat") for file in files):
         return False
     chosen = files[:: max(1, len(files) // _SNIFFED)]
@@ -57,7 +59,7 @@ def recognises(path: Path) -> bool:
     return len(widths) == 1 and None not in widths and not any(map(is_annotation_text, chosen))
 
 
-def _text_files(folder: Path) -> list[Path] | None:
+def text_files(folder: Path) -> list[Path] | None:
     """The text files below a folder, without those that describe the data; None if it holds images too."""
     paths = [file.path for file in walk(folder).files]
     if any(is_image_name(path.rpartition("/")[2]) for path in paths):
@@ -77,8 +79,12 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable recordings, other columns than the others, too few steps for a window and its future.
         UsageError: options that do not apply.
     """
-    _check_options(path, options)
-    read = _read(path, options)
+    check_options(path, options, (*SUFFIXES, *NPY, *NPZ, *HDF5))
+    return open_recordings(path, _read(path, options), options)
+
+
+def open_recordings(path: Path, read: Recordings, options: OpenOptions) -> RawDataset:
+    """Windows of recordings that are read, each with its future. Raises DataError for too few steps."""
     names = read.names
     _check_range(path, read.recordings, names)
     window, horizon, stride = _steps(read.recordings, options)
@@ -108,7 +114,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
                 modality="sequence", shape=(window, len(names)), dtype=str(values.dtype).removeprefix("torch.")
             )
         },
-        target=Future(names=names, steps=horizon, duration=read.duration, duration_unit=read.unit),
+        target=Future(
+            names=names,
+            steps=horizon,
+            duration=read.duration,
+            duration_unit=read.unit,
+            skeleton=read.skeleton,
+        ),
         truth=source.future(np.arange(len(source))),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
@@ -129,8 +141,15 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Read:
-    """Recordings as read. times: of a step, for the user; "" without. files: number found."""
+class Recordings:
+    """Recordings as read.
+
+    Args:
+        names: of the features. description: what they are, for the user; times: the same of a step, "" without.
+        duration: of a step, in `unit`; None where unknown.
+        files: number found.
+        skeleton: of motion; None of others.
+    """
 
     recordings: Sequence[Recording]
     names: tuple[str, ...]
@@ -140,9 +159,10 @@ class _Read:
     times: str = ""
     files: int = 1
     skipped: tuple[Skipped, ...] = ()
+    skeleton: Skeleton | None = None
 
 
-def _read(path: Path, options: OpenOptions) -> _Read:
+def _read(path: Path, options: OpenOptions) -> Recordings:
     """Read all recordings at a path."""
     if not path.is_dir() and path.suffix.lower() in (*NPY, *NPZ, *HDF5):
         recordings = [Recording(name=name, split=split, values=x) for name, split, x in read_recordings(path)]
@@ -154,7 +174,7 @@ def _read(path: Path, options: OpenOptions) -> _Read:
             )
         names = tuple(f"feature {k + 1}" for k in range(widths[0]))
         description = "one recording" if len(recordings) == 1 else f"{len(recordings):,} recordings"
-        return _Read(recordings=recordings, names=names, description=description)
+        return Recordings(recordings=recordings, names=names, description=description)
     skipped: list[Skipped] = []
     if path.is_dir():
         recordings, first = _read_folder(path, options, skipped)
@@ -162,17 +182,48 @@ def _read(path: Path, options: OpenOptions) -> _Read:
     else:
         first = read_series(path)
         recordings, description = [Recording(name=path.name, split=None, values=first.values)], "one recording"
-    step = "" if first.duration is None else f"{first.duration:g} {first.unit}".rstrip()
-    return _Read(
+    step = "" if first.duration is None else f", a step of {first.duration:g} {first.unit}".rstrip()
+    duration, unit, times = first.duration, first.unit, f"{step} (column {first.time!r})" if step else ""
+    if options.frame_rate is not None:
+        if duration is not None:
+            raise UsageError(
+                f"--frame-rate {options.frame_rate:g}: {path} has a column of times, {first.time!r}",
+                "Omit --frame-rate.",
+            )
+        duration, unit, times = 1000 / options.frame_rate, "ms", f", {options.frame_rate:g} steps per second (given)"
+    skeleton = _skeleton(path, first, options)
+    return Recordings(
         recordings=recordings,
         names=first.names,
-        description=description,
-        duration=first.duration,
-        unit=first.unit,
-        times=f", a step of {step} (column {first.time!r})" if step else "",
+        description=description
+        if skeleton is None
+        else f"{description}, positions of {len(skeleton.joints)} joints ({skeleton.up} points upwards),",
+        duration=duration,
+        unit=unit,
+        times=times,
         files=len(recordings) + len(skipped),
         skipped=tuple(skipped),
+        skeleton=skeleton,
     )
+
+
+def _skeleton(path: Path, first: SeriesText, options: OpenOptions) -> Skeleton | None:
+    """The joints in the columns of a table, and their parents by `--skeleton`; None of other columns."""
+    skeleton = skeleton_of_columns(first.names, first.values)
+    if options.skeleton is None:
+        return skeleton
+    if skeleton is None:
+        raise UsageError(
+            f"--skeleton applies to motion; {path} has no columns such as hip_x, hip_y, hip_z of joints",
+            "Omit --skeleton, or name the columns so.",
+        )
+    file = Path(options.skeleton).expanduser()
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        raise UsageError(
+            f"--skeleton {options.skeleton} is no table of joint and parent",
+            "The positions of joints in a table need a .csv file with the rows joint,parent.",
+        )
+    return dataclasses.replace(skeleton, parents=read_parents(file, skeleton.joints))
 
 
 def _check_memory(path: Path, source: RecordingWindows) -> None:
@@ -187,8 +238,8 @@ def _check_memory(path: Path, source: RecordingWindows) -> None:
         )
 
 
-def _check_options(path: Path, options: OpenOptions) -> None:
-    """Raise UsageError for options that do not apply to recordings."""
+def check_options(path: Path, options: OpenOptions, suffixes: Sequence[str]) -> None:
+    """Raise UsageError for options that do not apply to recordings, DataError for a file of another suffix."""
     if options.target not in ((), (FUTURE,)):
         raise UsageError(
             f"--target {','.join(options.target)} does not apply to recordings, whose future is the target",
@@ -201,10 +252,9 @@ def _check_options(path: Path, options: OpenOptions) -> None:
     for name, count in (("horizon", options.horizon), ("window", options.window), ("window-stride", options.stride)):
         if count is not None and count < 1:
             raise UsageError(f"--{name} {count} is not a number of steps", f"Give --{name} of at least 1.")
-    if path.is_file() and path.suffix.lower() not in (*SUFFIXES, *NPY, *NPZ, *HDF5):
+    if path.is_file() and path.suffix.lower() not in suffixes:
         raise DataError(
-            f"{path} is no recording",
-            f"Give a folder of text files, or a file that ends in {', '.join((*SUFFIXES, *NPY, *NPZ, *HDF5))}.",
+            f"{path} is no recording", f"Give a folder of recordings, or a file that ends in {', '.join(suffixes)}."
         )
 
 
@@ -214,7 +264,7 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
     Args:
         skipped: receives the files that quarantine leaves out.
     """
-    files = _text_files(path)
+    files = text_files(path)
     if not files:
         raise DataError(
             f"{path} holds no recordings, but {'images' if files is None else 'no text file of numbers'}",
@@ -234,14 +284,26 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
             skipped.append(Skipped(relative.as_posix(), error.cause.removeprefix(f"{file}").strip(" :,"), error.remedy))
             continue
         series.append(one)
-        recordings.append(Recording(name=relative.as_posix(), split=_split_of_folder(relative), values=one.values))
-    total = len(files)
+        recordings.append(Recording(name=relative.as_posix(), split=split_of_folder(relative), values=one.values))
+    check_quarantine(path, len(files), recordings, skipped, options)
+    check_splits(path, recordings)
+    return recordings, series[0]
+
+
+def check_quarantine(
+    path: Path, total: int, recordings: Sequence[Recording], skipped: Sequence[Skipped], options: OpenOptions
+) -> None:
+    """Raise DataError if quarantine would skip more than 1 % of the recordings, or all."""
     if not recordings or (len(skipped) > 0.01 * total and not options.allow_skipped and skipped):
         raise DataError(
             f"{path}: quarantine would skip {len(skipped)} of {total} recordings ({skipped[0].path} "
             f"{skipped[0].reason})",
             "Repair them, or allow this with --allow-skipped." if recordings else "Repair them: none would remain.",
         )
+
+
+def check_splits(path: Path, recordings: Sequence[Recording]) -> None:
+    """Raise DataError if some recordings are in no folder of a split and others are, or none is for training."""
     splits = {r.split for r in recordings}
     if splits != {None} and None in splits:
         outside = next(r.name for r in recordings if r.split is None)
@@ -251,10 +313,9 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
         )
     if splits != {None} and 0 not in splits:
         raise DataError(f"{path} has no training recordings", "Put recordings into a folder train.")
-    return recordings, series[0]
 
 
-def _split_of_folder(relative: Path) -> int | None:
+def split_of_folder(relative: Path) -> int | None:
     """The split of a recording by the folders above it; None without."""
     return next((s for part in relative.parts[:-1] if (s := split_index(part)) is not None), None)
 
