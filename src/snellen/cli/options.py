@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from snellen.cli.motion_options import add_motion_flags
 from snellen.core import catalog, legacy_names
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.settings import Setting, flatten
@@ -76,31 +77,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         ("--window-stride", "Steps between the starts of two windows of a recording (default 1)"),
     ):
         group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
-    group.add_argument(
-        "--frame-rate",
-        metavar="HZ",
-        type=positive_number,
-        help="Frames per second of motion and recordings whose files do not state it (default: 120 for AMC files and "
-        "exponential maps of the CMU Graphics Lab, else unknown)",
-    )
-    group.add_argument(
-        "--resample",
-        metavar="HZ",
-        type=positive_number,
-        help="Frames per second to which motion is resampled (default: 25 if the files have at least 50)",
-    )
-    group.add_argument(
-        "--pose",
-        choices=["angles", "positions"],
-        help="Features of motion: angles, exponential maps of the joints and the position of the root; positions, the "
-        "coordinates of all joints (default: angles)",
-    )
-    group.add_argument(
-        "--skeleton",
-        metavar="FILE",
-        help="Skeleton of motion: an .asf or .bvh file for exponential maps, an .asf file for AMC files, a table of "
-        "joint and parent (.csv) for positions (default: the .asf file beside or above the .amc files)",
-    )
+    add_motion_flags(group)
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
@@ -220,17 +197,6 @@ def int_at_least(minimum: int) -> Callable[[str], int]:
         return value
 
     return read
-
-
-def positive_number(text: str) -> float:
-    """An argument type: a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def seconds(text: str) -> float:

@@ -279,6 +279,7 @@ class Future:
         known: number of the last features of the input that are known in advance. They are read H steps early: step t
             of a window has their value at t + H, so the last H steps of a window, which has at least as many, have
             their values at the steps that are forecast.
+        every: frames of a recording from one step to the next; windows begin at any frame.
         skeleton: of motion, the joints whose pose the features are; None of other recordings.
     """
 
@@ -290,6 +291,7 @@ class Future:
     duration_unit: str = ""
     inputs: tuple[str, ...] = ()
     known: int = 0
+    every: int = 1
     skeleton: Skeleton | None = None
 
     @property

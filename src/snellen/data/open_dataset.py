@@ -174,6 +174,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
                 below = place.relative_to(path).as_posix()
                 return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
     if options.format is not None or options.wants_future:
-        _check_options(path, candidates[0], options)
-        return path, candidates[0].open_raw(path, options)
+        _check_options(path, candidates[-1], options)  # of several, the least specific
+        _check_options_of_one_format(path, candidates[-1].name, options)
+        return path, candidates[-1].open_raw(path, options)
     raise unread_error(path, f"Formats: {', '.join(readers)}; choose one with --data-format.")

@@ -128,11 +128,21 @@ def _read_clip(path: Path, skeletons: _Skeletons, of_text: MotionClip | None) ->
 
 
 class _Rate(NamedTuple):
-    """Frames per second of a file, of the features, and how the first is known."""
+    """Frames per second of a file, steps per second, and how the first is known."""
 
     file: float
-    features: float
+    steps: float
     known: str
+
+    @property
+    def every(self) -> int:
+        """Frames from one step to the next: windows may begin at each of them, which gives more windows to train on."""
+        return max(1, int(self.file / self.steps + 1e-3))
+
+    @property
+    def frames(self) -> float:
+        """Frames per second that are kept."""
+        return self.steps * self.every
 
 
 def _rate(clip: MotionClip, suffix: str, options: OpenOptions) -> _Rate:
@@ -173,7 +183,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         try:
             clip = _read_clip(file, skeletons, of_text)
             rate = _rate(clip, file.suffix.lower(), options)
-            names, values, skeleton = features(resampled(clip, rate.file, rate.features), pose)
+            names, values, skeleton = features(resampled(clip, rate.file, rate.frames), pose)
             if first is not None:
                 _check_equal(file, names, skeleton, recordings[0].name, first[0], first[1])
         except DataError as error:
@@ -194,9 +204,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         recordings=recordings,
         names=names,
         description=_description(recordings, files[0].suffix.lower(), skeleton, rest),
-        duration=1000 / rate.features,
+        duration=1000 / rate.steps,
         unit="ms",
         times=_times(rate),
+        every=rate.every,
         files=len(files),
         skipped=tuple(skipped),
         skeleton=skeleton,
@@ -213,7 +224,7 @@ def _description(recordings: list[Recording], suffix: str, skeleton: Skeleton, r
 
 
 def _times(rate: _Rate) -> str:
-    resampled_to = "" if rate.file == rate.features else f", resampled to {rate.features:g} (others: --resample)"
+    resampled_to = "" if rate.file == rate.steps else f", resampled to {rate.steps:g} (others: --resample)"
     return f", {rate.file:g} frames per second ({rate.known}){resampled_to}"
 
 
@@ -248,12 +259,12 @@ def read_for_model(path: Path, spec: Spec, skeleton: Skeleton) -> np.ndarray:
         options = dataclasses.replace(options, frame_rate=None)
     rate = _rate(clip, path.suffix.lower(), options)
     pose: Pose = "positions" if skeleton.form == "positions" else "angles"
-    names, values, _ = features(resampled(clip, rate.file, rate.features), pose)
+    names, values, _ = features(resampled(clip, rate.file, rate.frames), pose)
     expected = getattr(target, "names", ())
     if names != expected:
         missing = next((n for n in expected if n not in names), names[0])
         raise DataError(f"{path} has other joints than the training data: {missing!r} is not in both", "Give others.")
-    return values
+    return values[(len(values) - 1) % rate.every :: rate.every]
 
 
 FORMAT = Format("motion", recognises, open_raw, future=True)

@@ -40,6 +40,7 @@ from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
 
 DEFAULT_HORIZON = 10
+MANY_ROWS = 5000  # of recordings whose steps are several rows apart: beyond, windows begin one step apart
 MIN_STEPS = 20  # of a text file that is recognised as a recording
 _SNIFFED = 4  # files whose start is read to recognise a folder
 
@@ -87,26 +88,27 @@ def open_recordings(path: Path, read: Recordings, options: OpenOptions) -> RawDa
     """Windows of recordings that are read, each with its future. Raises DataError for too few steps."""
     names = read.names
     _check_range(path, read.recordings, names)
-    window, horizon, stride = _steps(read.recordings, options)
-    usable = [r for r in read.recordings if len(r.values) >= window + horizon]
+    window, horizon, stride = _steps(read, options)
+    needed = (window + horizon - 1) * read.every + 1
+    usable = [r for r in read.recordings if len(r.values) >= needed]
     if not usable:
         longest = max(len(r.values) for r in read.recordings)
         raise DataError(
-            f"{path}: the longest recording has {longest:,} steps, a window of {window:,} and its future of "
-            f"{horizon:,} need {window + horizon:,}",
+            f"{path}: the longest recording has {longest:,} {read.rows}, a window of {window:,} steps and its future "
+            f"of {horizon:,} need {needed:,}",
             "Give longer recordings, or a smaller --window or --horizon.",
         )
-    short = [r for r in read.recordings if len(r.values) < window + horizon]
+    short = [r for r in read.recordings if len(r.values) < needed]
     values = to_exact(np.concatenate([r.values for r in usable]))
     source = RecordingWindows(
-        values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride
+        values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride, every=read.every
     )
     _check_memory(path, source)
     of_recording, copies = recording_groups(usable, options)
     given, division, is_divided = recording_splits(path, source, usable, of_recording)
-    needs = f"A window and its future need {window + horizon:,}."
-    skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} steps", needs) for r in short))
-    starts = "one at every step" if stride == 1 else f"one every {stride:,} steps"
+    needs = f"A window and its future need {needed:,}."
+    skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} {read.rows}", needs) for r in short))
+    starts = f"one at every {read.rows[:-1]}" if stride == 1 else f"one every {stride:,} {read.rows}"
     return RawDataset(
         source=source,
         inputs={
@@ -119,17 +121,18 @@ def open_recordings(path: Path, read: Recordings, options: OpenOptions) -> RawDa
             steps=horizon,
             duration=read.duration,
             duration_unit=read.unit,
+            every=read.every,
             skeleton=read.skeleton,
         ),
         truth=source.future(np.arange(len(source))),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
-        recognised_as=f"{read.description} of {len(values):,} steps and {len(names):,} features{read.times}: "
+        recognised_as=f"{read.description} of {len(values):,} {read.rows} and {len(names):,} features{read.times}: "
         f"{len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
         f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); {division}",
         findings=(
             *unused_files_findings(read.skipped),
-            *short_findings(short, window + horizon),
+            *short_findings(short, needed),
             *constant_findings(path, usable, names),
             *copies,
         ),
@@ -148,6 +151,7 @@ class Recordings:
         names: of the features. description: what they are, for the user; times: the same of a step, "" without.
         duration: of a step, in `unit`; None where unknown.
         files: number found.
+        every: rows from one step to the next, see `Future`.
         skeleton: of motion; None of others.
     """
 
@@ -159,7 +163,13 @@ class Recordings:
     times: str = ""
     files: int = 1
     skipped: tuple[Skipped, ...] = ()
+    every: int = 1
     skeleton: Skeleton | None = None
+
+    @property
+    def rows(self) -> str:
+        """What the rows of a recording are."""
+        return "steps" if self.every == 1 else "frames"
 
 
 def _read(path: Path, options: OpenOptions) -> Recordings:
@@ -356,12 +366,14 @@ def _check_range(path: Path, recordings: Sequence[Recording], names: Sequence[st
             )
 
 
-def _steps(recordings: Sequence[Recording], options: OpenOptions) -> tuple[int, int, int]:
-    """Window, horizon and stride: as given, else a horizon of 10 steps, or a tenth of the shortest recording, and a
-    window of twice the horizon."""
-    median = int(np.median([len(r.values) for r in recordings]))
-    horizon = options.horizon or max(1, min(DEFAULT_HORIZON, median // 20))
-    return options.window or max(2, 2 * horizon), horizon, options.stride or 1
+def _steps(read: Recordings, options: OpenOptions) -> tuple[int, int, int]:
+    """Window, horizon and stride: as given, else a horizon of 10 steps, or of a small part of the recordings, a window
+    of twice the horizon, and windows at every row, or at every step of many rows."""
+    lengths = [len(r.values) for r in read.recordings]
+    median = int(np.median(lengths)) // read.every
+    horizon = options.horizon or max(1, min(DEFAULT_HORIZON, median // (20 if read.skeleton is None else 3)))
+    stride = options.stride or (1 if sum(lengths) <= MANY_ROWS else read.every)
+    return options.window or max(2, 2 * horizon), horizon, stride
 
 
 FORMAT = Format("recordings", recognises, open_raw, future=True)

@@ -13,6 +13,7 @@ from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.network import Network
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.step_errors import headline_errors
 
 
 @settings
@@ -45,6 +46,7 @@ class ForecastNetwork(nn.Module):
     def __init__(self, network: Network, spec: Spec, reference: str) -> None:
         super().__init__()
         self.network = network
+        self.spec = spec
         self.steps = future(spec).steps
         self.is_relative = reference == "last-value"
         network.standardize.is_fixed = self.is_relative  # changes are divided by the scale here
@@ -109,10 +111,10 @@ class ForecastObjective:
         return mean
 
     def score(self, model: ForecastNetwork, samples: Samples) -> float:
-        """Validation score: minus the mean absolute error in the user's units, the headline metric."""
+        """Validation score: minus the headline metric."""
         total = torch.zeros((), dtype=torch.float64)
         for batch in samples.in_order():
-            total += (model.forecast(batch.x) - batch.y.double()).abs().mean((1, 2)).sum().cpu()
+            total += headline_errors(model.forecast(batch.x), batch.y.double(), model.spec).mean(1).sum().cpu()
         return -float(total) / len(samples)
 
     def weights(self, samples: Samples) -> Tensor | None:
