@@ -55,7 +55,13 @@ def build(c: LinearAutoregressionSettings, spec: Spec) -> LinearAutoregression:
 
 
 def fit(c: LinearAutoregressionSettings, data: Dataset[Labelled], model: LinearAutoregression, run: Run) -> None:
-    """Least squares of minimum norm for each feature, by the QR decomposition of the samples read so far."""
+    least_squares(model, data, c.rcond)
+    model.to(run.device)
+
+
+def least_squares(model: LinearAutoregression, data: Dataset[Labelled], rcond: float = 1e-6) -> None:
+    """Fit to the training split: least squares of minimum norm for each feature, by the QR decomposition of the samples
+    read so far."""
     features, past, steps = model.w.shape
     triangle = torch.zeros(features, 0, past + steps, dtype=torch.float64)
     for batch in data.samples("train").in_order(max(1024, 4 * (past + steps))):
@@ -64,9 +70,8 @@ def fit(c: LinearAutoregressionSettings, data: Dataset[Labelled], model: LinearA
         triangle = torch.linalg.qr(torch.cat([triangle, rows], 1), mode="r").R
     for feature in range(features):
         inputs, outputs = triangle[feature, :, :past], triangle[feature, :, past:]
-        solution = torch.linalg.lstsq(inputs, outputs, rcond=c.rcond, driver="gelsd").solution
+        solution = torch.linalg.lstsq(inputs, outputs, rcond=rcond, driver="gelsd").solution
         model.w[feature] = solution
-    model.to(run.device)
 
 
 LEARNER = Learner[LinearAutoregressionSettings, Dataset[Labelled], LinearAutoregression](

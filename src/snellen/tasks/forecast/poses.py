@@ -37,17 +37,18 @@ def _rotations(values: Tensor, skeleton: Skeleton) -> Tensor:
     return exp_map_to_matrix(-maps if skeleton.inverse else maps)
 
 
-def upright(places: Tensor, skeleton: Skeleton, present: int) -> Tensor:
+def upright(places: Tensor, skeleton: Skeleton, present: int, count: int) -> Tensor:
     """(F, J, 3) positions as a viewer sees them, right, up and towards the viewer: the way of the root leads right.
 
-    The root stands above the origin in the frame `present`, and the lowest joint of all frames on the floor.
+    The root stands above the origin in the frame `present`, and the lowest joint of all frames on the floor. The way is
+    that of the first `count` frames.
     """
     axis = "xyz".index(skeleton.up[-1])
     sign = -1.0 if skeleton.up.startswith("-") else 1.0
     up = sign * places[..., axis]
     # The other two axes in the order that keeps the frame right-handed: right x up = towards the viewer.
     toward, right = places[..., (axis + 1) % 3], sign * places[..., (axis + 2) % 3]
-    way = torch.stack([right[-1, 0] - right[0, 0], toward[-1, 0] - toward[0, 0]])
+    way = torch.stack([right[count - 1, 0] - right[0, 0], toward[count - 1, 0] - toward[0, 0]])
     length = float(way.norm())
     height = float(up.max() - up.min())
     cosine, sine = (way / length).tolist() if length > height / 4 else (1.0, 0.0)

@@ -17,7 +17,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.recording_windows import RecordingWindows
 from snellen.metrics import forecasting
 from snellen.tasks.forecast.display import DISPLAY, future, own
-from snellen.tasks.forecast.step_errors import ABSOLUTE, headline, headline_errors, horizons, step_errors
+from snellen.tasks.forecast.step_errors import ABSOLUTE, EULER, MPJPE, headline, headline_errors, horizons, step_errors
 from snellen.tasks.forecast.views import views
 
 SKILL = "skill over the last value"
@@ -103,7 +103,7 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
     own, other = (headline_errors(f, truth, spec).mean(1) for f in (forecast, last))
     metrics[SKILL] = forecasting.skill(own, other, block)
     for name, e in errors.items():
-        if name != ABSOLUTE:
+        if name in (MPJPE, EULER):
             metrics |= {
                 f"{name} at {time}": forecasting.mean_error(e.values[:, step], block, e.unit)
                 for time, step in horizons(spec).items()
