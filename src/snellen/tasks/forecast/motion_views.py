@@ -16,6 +16,7 @@ from snellen.geometry.kinematics import bones
 from snellen.metrics import forecasting
 from snellen.tasks.forecast import poses
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
 from snellen.tasks.forecast.step_errors import ABSOLUTE, headline, headline_errors, horizons, step_errors
 
 MAX_JOINTS = 12  # of the table of errors by joint
@@ -47,8 +48,6 @@ def motion_views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, 
 
 def reference_forecasts(predictions: Predictions, data: Dataset[Labelled], spec: Spec) -> dict[str, Tensor]:
     """(N, H, D) simple forecasts by name; linear autoregression is fitted to the training split if that is small."""
-    from snellen.tasks.forecast.linear_autoregression import LinearAutoregression, least_squares
-
     recent, steps = predictions["recent"], predictions["truth"].shape[1]
     forecasts = {"last value": forecasting.last_value(recent, steps)}
     if recent.shape[1] < 2:

@@ -18,6 +18,7 @@ from snellen.tasks.forecast.objective import (
     ForecastSettings,
     fit_scale,
     output_count,
+    suggest_base,
 )
 from snellen.tasks.forecast.task import TASK
 from snellen.training.supervised import SupervisedObjective
@@ -36,14 +37,14 @@ def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestio
         suggested["epochs"] = Suggestion(value=max(1, epochs // 2), reason=reason)
     if count > MANY_OUTPUTS and defaults.get("hidden_size", count) < 128:
         suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
-    return suggested
+    return {**suggested, **suggest_base(spec)}
 
 
 NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]](
     task=TASK,
     settings=ForecastSettings,
     outputs=output_count,
-    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference),
+    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference, c.base),
     objective=lambda spec, c, run: ForecastObjective(c, run),
     prepare=fit_scale,
     suggest=_suggest,
