@@ -371,7 +371,9 @@ def _steps(read: Recordings, options: OpenOptions) -> tuple[int, int, int]:
     of twice the horizon, and windows at every row, or at every step of many rows."""
     lengths = [len(r.values) for r in read.recordings]
     median = int(np.median(lengths)) // read.every
-    horizon = options.horizon or max(1, min(DEFAULT_HORIZON, median // (20 if read.skeleton is None else 3)))
+    horizon = options.horizon or max(
+        1, min(DEFAULT_HORIZON, median // (20 if read.skeleton is None or len(lengths) < 3 else 3))
+    )
     stride = options.stride or (1 if sum(lengths) <= MANY_ROWS else read.every)
     return options.window or max(2, 2 * horizon), horizon, stride
 
