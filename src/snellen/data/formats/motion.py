@@ -73,6 +73,9 @@ class _Skeletons:
     def of(self, path: Path) -> AcclaimSkeleton:
         """Raises DataError where there is none, or several of which none begins the name of the file."""
         file = self.given if self.given is not None else self._find(path)
+        if not file.is_file() or file.suffix.lower() != ASF:
+            problem = "is no .asf file" if file.exists() else "does not exist"
+            raise DataError(f"{file} {problem}", f"Give --skeleton the {ASF} file of the {AMC} files.")
         if file not in self.known:
             self.known[file] = read_asf(file)
         return self.known[file]

@@ -37,6 +37,10 @@ def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestio
         suggested["epochs"] = Suggestion(value=max(1, epochs // 2), reason=reason)
     if count > MANY_OUTPUTS and defaults.get("hidden_size", count) < 128:
         suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
+    if suggest_base(spec) and {"dropout", "weight_decay", "hidden_size"} <= defaults.keys():
+        reason = "motion: the correction of the linear forecast overfits few recordings"
+        chosen = {"dropout": 0.5, "optimizer": "adamw", "weight_decay": 1.0, "hidden_size": 32, "epochs": 8}
+        suggested |= {name: Suggestion(value=value, reason=reason) for name, value in chosen.items()}
     return {**suggested, **suggest_base(spec)}
 
 
