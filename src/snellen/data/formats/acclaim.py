@@ -119,9 +119,11 @@ def numbers_of(path: Path, number: int, words: list[str], count: int, noun: str 
         bad = next(word for word in words if not _is_number(word))
         raise DataError(f"{path}, line {number}: {bad!r} is not a number", "Export the file again.") from None
     if len(values) != count or not all(math.isfinite(value) for value in values):
-        found = "a number that is not finite" if len(values) == count else f"{len(values)} numbers in place of {count}"
+        problem = (
+            "a number that is not finite" if len(values) == count else f"{len(values)} numbers in place of {count}"
+        )
         of = f" of {noun}" if noun and len(values) != count else ""
-        raise DataError(f"{path}, line {number}: {found}{of}", "Export the file again: it may be cut off.")
+        raise DataError(f"{path}, line {number}: {problem}{of}", "Export the file again: it may be cut off.")
     return values
 
 

@@ -82,13 +82,13 @@ class _Skeletons:
 
     def _find(self, path: Path) -> Path:
         for folder in (path.parent, *path.parent.parents):
-            found = sorted(f for f in folder.iterdir() if f.suffix.lower() == ASF and f.is_file())
-            named = [f for f in found if path.stem.startswith(f.stem)]
-            if len(found) == 1 or len(named) >= 1:
-                return max(named, key=lambda f: len(f.stem)) if named else found[0]
-            if found:
+            candidates = sorted(f for f in folder.iterdir() if f.suffix.lower() == ASF and f.is_file())
+            named = [f for f in candidates if path.stem.startswith(f.stem)]
+            if len(candidates) == 1 or len(named) >= 1:
+                return max(named, key=lambda f: len(f.stem)) if named else candidates[0]
+            if candidates:
                 raise DataError(
-                    f"{path}: {len(found)} skeletons lie in {folder}, none of whose names begins its name",
+                    f"{path}: {len(candidates)} skeletons lie in {folder}, none of whose names begins its name",
                     f"Name its skeleton with --skeleton FILE{ASF}.",
                 )
             if folder in (self.root, self.root.parent):

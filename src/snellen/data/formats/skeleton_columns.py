@@ -36,9 +36,9 @@ def skeleton_of_columns(names: Sequence[str], values: np.ndarray) -> Skeleton | 
     k = 0
     while k + 2 < len(names):
         matches = [_COLUMN.match(name) for name in names[k : k + 3]]
-        found = [match for match in matches if match is not None]
-        if len(found) == 3 and len({m[1] for m in found}) == 1 and [m[2].lower() for m in found] == ["x", "y", "z"]:
-            joints.append(found[0][1])
+        parts = [match for match in matches if match is not None]
+        if len(parts) == 3 and len({m[1] for m in parts}) == 1 and [m[2].lower() for m in parts] == ["x", "y", "z"]:
+            joints.append(parts[0][1])
             columns.append(k)
             k += 2
         k += 1

@@ -83,9 +83,9 @@ def horizons(spec: Spec) -> dict[str, int]:
     if target.skeleton is None or target.duration is None or target.duration_unit not in _MS:
         return {}
     step = target.duration * _MS[target.duration_unit]
-    found: dict[str, int] = {}
+    steps: dict[str, int] = {}
     for horizon in HORIZONS:
         count = round(horizon / step)
         if 1 <= count <= target.steps and abs(count * step - horizon) <= step / 2:
-            found.setdefault(f"{count * step:.0f} ms", count - 1)
-    return found
+            steps.setdefault(f"{count * step:.0f} ms", count - 1)
+    return steps
