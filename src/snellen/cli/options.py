@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from snellen.cli.motion_options import add_motion_flags
 from snellen.core import catalog, legacy_names
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.settings import Setting, flatten
@@ -84,6 +85,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         ("--window-stride", "Steps between the starts of two windows of a recording (default 1)"),
     ):
         group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
+    add_motion_flags(group)
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
@@ -275,6 +277,10 @@ def open_data(args: argparse.Namespace) -> Experience:
         horizon=values.get("horizon"),
         window=values.get("window"),
         stride=values.get("window_stride"),
+        frame_rate=values.get("frame_rate"),
+        resample=values.get("resample"),
+        pose=values.get("pose"),
+        skeleton=values.get("skeleton"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
         mesh_points=values.get("mesh_points"),

@@ -234,6 +234,42 @@ class Boxes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """The joints of a body, and the columns of a step that hold its pose.
+
+    Args:
+        joints: names of the J joints.
+        parents: index of the parent of each, a smaller one than its own; −1 of a root, and where no bones are known.
+        form: exponential-maps, three numbers in radians for the rotation of a joint against its parent, see
+            `geometry/rotations.py`; positions, the coordinates of each joint.
+        columns: the first of the three columns of each joint; −1 of a joint that never turns.
+        root: the first of the three columns with the position of the root; −1 of positions, and without one.
+        offsets: (J, 3) from the parent to each joint, in the frame of the parent; empty of positions and where unknown.
+        inverse: whether the exponential maps are those of the inverse rotations, which turn row vectors.
+        up: the axis that points upwards.
+        unit: of lengths, where known; scale: number of these units in a length of 1 in the data.
+        frame_rate: frames per second of the files, for files that do not state it; None where all state it.
+    """
+
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    form: Literal["exponential-maps", "positions"]
+    columns: tuple[int, ...]
+    root: int = -1
+    offsets: tuple[tuple[float, float, float], ...] = ()
+    inverse: bool = False
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] = "y"
+    unit: str = ""
+    scale: float = 1.0
+    frame_rate: float | None = None
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether the positions of the joints are known: given, or computed from rotations and offsets."""
+        return self.form == "positions" or bool(self.offsets)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Future:
     """The next steps of the first D features of the input sequence: (steps, D) numbers in the user's units.
 
@@ -245,6 +281,8 @@ class Future:
         known: number of the last features of the input that are known in advance. They are read H steps early: step t
             of a window has their value at t + H, so the last H steps of a window, which has at least as many, have
             their values at the steps that are forecast.
+        every: frames of a recording from one step to the next; windows begin at any frame.
+        skeleton: of motion, the joints whose pose the features are; None of other recordings.
     """
 
     sample_noun: ClassVar[str] = "windows"  # what the samples are
@@ -255,6 +293,8 @@ class Future:
     duration_unit: str = ""
     inputs: tuple[str, ...] = ()
     known: int = 0
+    every: int = 1
+    skeleton: Skeleton | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -361,6 +401,8 @@ def as_stored(current: Spec, stored: Spec) -> Spec:
     target = current.target
     if isinstance(target, Numbers) and isinstance(stored.target, Numbers) and not stored.target.lowest:
         target = replace(target, lowest=(), highest=())
+    if isinstance(target, Future) and isinstance(stored.target, Future) and stored.target.skeleton is None:
+        target = replace(target, skeleton=None)
     return replace(
         current,
         target=target,

@@ -145,11 +145,15 @@ def _check_options_of_one_format(data: Path | str, format: str, options: OpenOpt
     if options.sample_rate is not None and format not in ("audio", "table"):
         raise UsageError(f"--sample-rate applies to recordings; {data} is read as {format}", "Omit --sample-rate.")
     for flag, value, only, what in (
-        ("--mesh-points", options.mesh_points, "meshes", "meshes"),
-        ("--mesh-samples", options.mesh_samples, "meshes", "meshes"),
-        ("--surface-side", options.surface_side, "image-surface", "one image fitted as a surface"),
+        ("--mesh-points", options.mesh_points, ("meshes",), "meshes"),
+        ("--mesh-samples", options.mesh_samples, ("meshes",), "meshes"),
+        ("--surface-side", options.surface_side, ("image-surface",), "one image fitted as a surface"),
+        ("--frame-rate", options.frame_rate, ("motion", "recordings"), "motion and recordings to forecast"),
+        ("--resample", options.resample, ("motion",), "motion (AMC, BVH, exponential maps)"),
+        ("--pose", options.pose, ("motion",), "motion (AMC, BVH, exponential maps)"),
+        ("--skeleton", options.skeleton, ("motion", "recordings"), "motion"),
     ):
-        if value is not None and format != only:
+        if value is not None and format not in only:
             raise UsageError(f"{flag} applies to {what}; {data} is read as {format}", f"Omit {flag}.")
 
 
@@ -186,6 +190,7 @@ def _open_path(path: Path, options: OpenOptions) -> tuple[Path, RawDataset]:
                 below = place.relative_to(path).as_posix()
                 return place, dataclasses.replace(raw, recognised_as=f"{raw.recognised_as}; read from {below}/")
     if options.format is not None or options.wants_future:
-        _check_options(path, candidates[0], options)
-        return path, candidates[0].open_raw(path, options)
+        _check_options(path, candidates[-1], options)  # of several, the least specific
+        _check_options_of_one_format(path, candidates[-1].name, options)
+        return path, candidates[-1].open_raw(path, options)
     raise unread_error(path, f"Formats: {', '.join(readers)}; choose one with --data-format.")

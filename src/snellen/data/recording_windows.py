@@ -73,6 +73,7 @@ class RecordingWindows:
         forecast: number of the first features that are forecast; None: all.
         known: number of the last features that are known in advance (`Future.known`): a window has their values
             `horizon` steps later.
+        every: rows of `values` from one step of a window to the next; `lengths` and `stride` count rows.
     """
 
     def __init__(
@@ -85,20 +86,27 @@ class RecordingWindows:
         stride: int = 1,
         forecast: int | None = None,
         known: int = 0,
+        every: int = 1,
     ) -> None:
         if known and window < horizon:
             raise ValueError(f"a window of {window} steps cannot hold {horizon} steps that are known in advance")
         self.values = values
         self.forecast = values.shape[1] if forecast is None else forecast
         self.known = known
+        self.every = every
         self.lengths = tuple(lengths)
         self.recordings = tuple(names)
         self.window, self.horizon, self.stride = window, horizon, stride
         first = np.cumsum([0, *lengths])[:-1]
-        starts = [np.arange(0, length - window - horizon + 1, stride) for length in lengths]
+        starts = [np.arange(0, length - self.span + 1, stride) for length in lengths]
         self.recording = np.repeat(np.arange(len(lengths)), [len(part) for part in starts])  # (N,) of each window
         self.start = np.concatenate([*starts, np.empty(0, np.int64)])  # (N,) first step, in its recording
         self._row = first[self.recording] + self.start  # (N,) first step, in `values`
+
+    @property
+    def span(self) -> int:
+        """Rows from the first step of a window to the last of its future."""
+        return (self.window + self.horizon - 1) * self.every + 1
 
     def __len__(self) -> int:
         return len(self._row)
@@ -115,7 +123,7 @@ class RecordingWindows:
         return self._steps(ids, self.window, self.horizon)[..., : self.forecast]
 
     def _steps(self, ids: np.ndarray, after: int, count: int) -> Tensor:
-        rows = self._row[ids][:, None] + np.arange(after, after + count)
+        rows = self._row[ids][:, None] + self.every * np.arange(after, after + count)
         return self.values[torch.from_numpy(rows)]
 
     def futures(self) -> Tensor:
@@ -130,7 +138,10 @@ class RecordingWindows:
 
     def name(self, id: int) -> str:
         start = int(self.start[id])
-        return f"{self.recordings[self.recording[id]]}, steps {start + 1} to {start + self.window}"
+        noun = "steps" if self.every == 1 else "frames"
+        return (
+            f"{self.recordings[self.recording[id]]}, {noun} {start + 1} to {start + (self.window - 1) * self.every + 1}"
+        )
 
     def key(self) -> str | None:
         return None
@@ -143,7 +154,7 @@ def split_in_time(source: RecordingWindows, fractions: Sequence[float]) -> np.nd
     occurs in another.
     """
     length = np.array(source.lengths)[source.recording]
-    last = source.start + source.window + source.horizon  # the step after the future
+    last = source.start + source.span  # the step after the future
     parts = np.full(len(source), len(fractions))
     cuts = np.cumsum([0.0, *fractions])
     for k in range(len(fractions)):

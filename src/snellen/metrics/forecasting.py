@@ -47,10 +47,15 @@ def by_block(values: Tensor, block: Tensor) -> Tensor:
     return sums * (count / max(len(block), 1))
 
 
+def mean_error(errors: Tensor, block: Tensor, unit: str = "") -> Metric:
+    """Mean of the (N,) errors of windows in (N,) blocks."""
+    values = by_block(errors, block)
+    return _over_blocks(Metric(value=float(values.mean()), over=BLOCKS, higher_is_better=False, unit=unit), values)
+
+
 def mean_absolute_error(errors: Tensor, block: Tensor) -> Metric:
     """Mean absolute error of (N, H, D) errors in (N,) blocks."""
-    values = by_block(errors.abs().mean((1, 2)), block)
-    return _over_blocks(Metric(value=float(values.mean()), over=BLOCKS, higher_is_better=False), values)
+    return mean_error(errors.abs().mean((1, 2)), block)
 
 
 def root_mean_squared_error(errors: Tensor, block: Tensor) -> Metric:
@@ -75,13 +80,14 @@ def _over_blocks(metric: Metric, values: Tensor, root: int = 1) -> Metric:
 
 
 def skill(errors: Tensor, reference: Tensor, block: Tensor) -> Metric:
-    """Skill: 1 − MAE / MAE of a reference forecast; 0 for the reference, 1 for exact forecasts.
+    """Skill: 1 − error / error of a reference forecast; 0 for the reference, 1 for exact forecasts.
 
     Args:
-        errors, reference: (N, H, D) errors of the model and of the reference.
+        errors, reference: (N,) mean absolute errors of the windows, of the model and of the reference; or (N, H, D)
+            errors.
     Source: Murphy 1988, with the mean absolute error.
     """
-    own, other = (by_block(e.abs().mean((1, 2)), block) for e in (errors, reference))
+    own, other = (by_block(e.abs().flatten(1).mean(1) if e.ndim > 1 else e, block) for e in (errors, reference))
     if float(other.sum()) == 0:
         return Metric(value=None, reason="the reference is exact")
     statistic = _ratio(own, other)

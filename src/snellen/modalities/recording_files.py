@@ -9,6 +9,7 @@ import numpy as np
 
 from snellen.core.errors import DataError, suggest_name
 from snellen.core.spec import Future, Spec
+from snellen.data.formats import motion
 from snellen.data.formats.recording_arrays import read_recordings
 from snellen.data.formats.series_text import JITTER, SeriesText, read_series
 from snellen.data.formats.series_text import SUFFIXES as TEXT
@@ -25,7 +26,10 @@ def read_recording_file(path: Path, spec: Spec) -> Iterator[tuple[str, np.ndarra
     Raises:
         DataError: an unreadable file, one without a column of the training data, too few steps.
     """
-    if path.suffix.lower() in TEXT:
+    skeleton = spec.target.skeleton if isinstance(spec.target, Future) else None
+    if skeleton is not None and motion.is_motion(path, skeleton):
+        named = [(str(path), motion.read_for_model(path, spec, skeleton))]
+    elif path.suffix.lower() in TEXT:
         named = [(str(path), _read_text(path, spec))]
     else:
         named = [

@@ -41,6 +41,8 @@ class OpenOptions:
         modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
         horizon: number of steps to forecast; window: number of steps before them that the model reads; stride: steps
             between the starts of two windows.
+        frame_rate: frames per second of motion whose files do not state it; resample: frames per second to which motion
+            is resampled; pose: the features of motion; skeleton: an .asf, .bvh or .csv file with its joints.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.
@@ -68,6 +70,10 @@ class OpenOptions:
     horizon: int | None = None
     window: int | None = None
     stride: int | None = None
+    frame_rate: float | None = None
+    resample: float | None = None
+    pose: Literal["angles", "positions"] | None = None
+    skeleton: str | None = None
     pages: Pages | None = None
     nodata: float | Literal["none"] | None = None
     quarantine: bool = False
@@ -142,6 +148,7 @@ def formats() -> dict[str, Format]:
         json_sequences,
         labelme,
         mesh_folder,
+        motion,
         recordings,
         sequence_folder,
         table,
@@ -163,6 +170,7 @@ def formats() -> dict[str, Format]:
         audio_folder.FORMAT,
         image_mask.FORMAT,
         image_folder.FORMAT,
+        motion.FORMAT,
         sequence_folder.FORMAT,
         recordings.FORMAT,
         image_surface.FORMAT,

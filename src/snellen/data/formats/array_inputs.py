@@ -18,7 +18,7 @@ from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.dataset import RawDataset
-from snellen.data.formats import ArrayModality, Format, OpenOptions
+from snellen.data.formats import CONSECUTIVE, ArrayModality, Format, OpenOptions
 from snellen.data.formats.array_files import ArrayFile, array_to_tensor, check_distinct, open_arrays, to_axis_order
 from snellen.data.formats.array_layout import AxisLayout, SplitArrays, axis_layout, plural, split_and_role
 from snellen.data.formats.arrays import (

@@ -90,9 +90,10 @@ def recording_splits(
     empty = [SPLITS[k] for k in range(len(SPLITS)) if not (given == k).any()]
     if empty:
         longest = max(source.lengths)
+        noun = "steps" if source.every == 1 else "frames"
         raise DataError(
-            f"{path}: a recording of {longest:,} steps, cut in time into {len(names)} splits, leaves no window of "
-            f"{source.window + source.horizon:,} steps in {' and '.join(empty)}",
+            f"{path}: a recording of {longest:,} {noun}, cut in time into {len(names)} splits, leaves no window of "
+            f"{source.span:,} {noun} in {' and '.join(empty)}",
             "Give a smaller --window or --horizon, more recordings, or folders train, val and test.",
         )
     count = int((given == len(SPLITS)).sum())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from snellen.core.errors import DataError, UsageError
-from snellen.core.spec import Future, Input
+from snellen.core.spec import Future, Input, Skeleton
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import RawDataset
@@ -33,11 +33,13 @@ from snellen.data.formats.recording_splits import (
     short_findings,
 )
 from snellen.data.formats.series_text import SUFFIXES, SeriesText, check_equal_columns, read_series, sniff_width
+from snellen.data.formats.skeleton_columns import read_parents, skeleton_of_columns
 from snellen.data.formats.table_columns import to_exact
 from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
 
 DEFAULT_HORIZON = 10
+MANY_ROWS = 5000  # of recordings whose steps are several rows apart: beyond, windows begin one step apart
 MIN_STEPS = 20  # of a text file that is recognised as a recording
 _SNIFFED = 4  # files whose start is read to recognise a folder
 
@@ -49,7 +51,7 @@ def recognises(path: Path) -> bool:
     """
     if not path.is_dir():
         return False
-    files = _text_files(path)
+    files = text_files(path)
     if files is None or len(files) < 2 or any(file.suffix.lower() not in (".txt", ".dat") for file in files):
         return False
     chosen = files[:: max(1, len(files) // _SNIFFED)]
@@ -57,7 +59,7 @@ def recognises(path: Path) -> bool:
     return len(widths) == 1 and None not in widths and not any(map(is_annotation_text, chosen))
 
 
-def _text_files(folder: Path) -> list[Path] | None:
+def text_files(folder: Path) -> list[Path] | None:
     """The text files below a folder, without those that describe the data; None if it holds images too."""
     paths = [file.path for file in walk(folder).files]
     if any(is_image_name(path.rpartition("/")[2]) for path in paths):
@@ -77,40 +79,45 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable recordings, other columns than the others, too few steps for a window and its future.
         UsageError: options that do not apply.
     """
-    _check_options(path, options)
-    read = _read(path, options)
+    check_options(path, options, (*SUFFIXES, *NPY, *NPZ, *HDF5))
+    return open_recordings(path, _read(path, options), options)
+
+
+def open_recordings(path: Path, read: Recordings, options: OpenOptions) -> RawDataset:
+    """Windows of recordings that are read from a path, each with its future. Raises DataError as `windows_of`."""
     raw = windows_of(path, read, options)
     files = {"found": read.files, "used": read.files - len(raw.skipped), "set aside": len(raw.skipped)}
     return dataclasses.replace(raw, files=files if path.is_dir() else {"found": 1, "used": 1})
 
 
 def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> RawDataset:
-    """Windows of recordings that were read, each with its future. where: their path or name, for messages.
+    """Windows of recordings that are read, each with its future. where: their path or name, for messages.
 
     Raises:
-        DataError: too few steps for a window and its future, too little memory.
+        DataError: too few steps for a window and its future.
     """
     names = read.names
     _check_range(where, read.recordings, names)
-    window, horizon, stride = _steps(read.recordings, options)
-    usable = [r for r in read.recordings if len(r.values) >= window + horizon]
+    window, horizon, stride = _steps(read, options)
+    needed = (window + horizon - 1) * read.every + 1
+    usable = [r for r in read.recordings if len(r.values) >= needed]
     if not usable:
         longest = max(len(r.values) for r in read.recordings)
         raise DataError(
-            f"{where}: the longest recording has {longest:,} steps, a window of {window:,} and its future of "
-            f"{horizon:,} need {window + horizon:,}",
+            f"{where}: the longest recording has {longest:,} {read.rows}, a window of {window:,} steps and its future "
+            f"of {horizon:,} need {needed:,}",
             "Give longer recordings, or a smaller --window or --horizon.",
         )
-    short = [r for r in read.recordings if len(r.values) < window + horizon]
+    short = [r for r in read.recordings if len(r.values) < needed]
     values = to_exact(np.concatenate([r.values for r in usable]))
     source = RecordingWindows(
-        values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride
+        values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride, every=read.every
     )
     of_recording, copies = recording_groups(usable, options)
     given, division, is_divided = recording_splits(where, source, usable, of_recording)
-    needs = f"A window and its future need {window + horizon:,}."
-    skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} steps", needs) for r in short))
-    starts = "one at every step" if stride == 1 else f"one every {stride:,} steps"
+    needs = f"A window and its future need {needed:,}."
+    skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} {read.rows}", needs) for r in short))
+    starts = f"one at every {read.rows[:-1]}" if stride == 1 else f"one every {stride:,} {read.rows}"
     return RawDataset(
         source=source,
         inputs={
@@ -118,16 +125,23 @@ def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> Raw
                 modality="sequence", shape=(window, len(names)), dtype=str(values.dtype).removeprefix("torch.")
             )
         },
-        target=Future(names=names, steps=horizon, duration=read.duration, duration_unit=read.unit),
+        target=Future(
+            names=names,
+            steps=horizon,
+            duration=read.duration,
+            duration_unit=read.unit,
+            every=read.every,
+            skeleton=read.skeleton,
+        ),
         truth=source.futures(),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
-        recognised_as=f"{read.description} of {len(values):,} steps and {plural(f'{len(names):,}', 'feature')}"
+        recognised_as=f"{read.description} of {len(values):,} {read.rows} and {plural(f'{len(names):,}', 'feature')}"
         f"{read.times}: {len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
         f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); {division}",
         findings=(
             *unused_files_findings(read.skipped),
-            *short_findings(short, window + horizon),
+            *short_findings(short, needed),
             *constant_findings(where, usable, names),
             *copies,
         ),
@@ -137,7 +151,15 @@ def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> Raw
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings:
-    """Recordings as read. times: of a step, for the user; "" without. files: number found."""
+    """Recordings as read.
+
+    Args:
+        names: of the features. description: what they are, for the user; times: the same of a step, "" without.
+        duration: of a step, in `unit`; None where unknown.
+        files: number found.
+        every: rows from one step to the next, see `Future`.
+        skeleton: of motion; None of others.
+    """
 
     recordings: Sequence[Recording]
     names: tuple[str, ...]
@@ -147,6 +169,13 @@ class Recordings:
     times: str = ""
     files: int = 1
     skipped: tuple[Skipped, ...] = ()
+    every: int = 1
+    skeleton: Skeleton | None = None
+
+    @property
+    def rows(self) -> str:
+        """What the rows of a recording are."""
+        return "steps" if self.every == 1 else "frames"
 
 
 def _read(path: Path, options: OpenOptions) -> Recordings:
@@ -169,21 +198,52 @@ def _read(path: Path, options: OpenOptions) -> Recordings:
     else:
         first = read_series(path)
         recordings, description = [Recording(name=path.name, split=None, values=first.values)], "one recording"
-    step = "" if first.duration is None else f"{first.duration:g} {first.unit}".rstrip()
+    step = "" if first.duration is None else f", a step of {first.duration:g} {first.unit}".rstrip()
+    duration, unit, times = first.duration, first.unit, f"{step} (column {first.time!r})" if step else ""
+    if options.frame_rate is not None:
+        if duration is not None:
+            raise UsageError(
+                f"--frame-rate {options.frame_rate:g}: {path} has a column of times, {first.time!r}",
+                "Omit --frame-rate.",
+            )
+        duration, unit, times = 1000 / options.frame_rate, "ms", f", {options.frame_rate:g} steps per second (given)"
+    skeleton = _skeleton(path, first, options)
     return Recordings(
         recordings=recordings,
         names=first.names,
-        description=description,
-        duration=first.duration,
-        unit=first.unit,
-        times=f", a step of {step} (column {first.time!r})" if step else "",
+        description=description
+        if skeleton is None
+        else f"{description}, positions of {len(skeleton.joints)} joints ({skeleton.up} points upwards),",
+        duration=duration,
+        unit=unit,
+        times=times,
         files=len(recordings) + len(skipped),
         skipped=tuple(skipped),
+        skeleton=skeleton,
     )
 
 
-def _check_options(path: Path, options: OpenOptions) -> None:
-    """Raise UsageError for options that do not apply to recordings."""
+def _skeleton(path: Path, first: SeriesText, options: OpenOptions) -> Skeleton | None:
+    """The joints in the columns of a table, and their parents by `--skeleton`; None of other columns."""
+    skeleton = skeleton_of_columns(first.names, first.values)
+    if options.skeleton is None:
+        return skeleton
+    if skeleton is None:
+        raise UsageError(
+            f"--skeleton applies to motion; {path} has no columns such as hip_x, hip_y, hip_z of joints",
+            "Omit --skeleton, or name the columns so.",
+        )
+    file = Path(options.skeleton).expanduser()
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        raise UsageError(
+            f"--skeleton {options.skeleton} is no table of joint and parent",
+            "The positions of joints in a table need a .csv file with the rows joint,parent.",
+        )
+    return dataclasses.replace(skeleton, parents=read_parents(file, skeleton.joints))
+
+
+def check_options(path: Path, options: OpenOptions, suffixes: Sequence[str]) -> None:
+    """Raise UsageError for options that do not apply to recordings, DataError for a file of another suffix."""
     if options.target not in ((), (FUTURE,)):
         raise UsageError(
             f"--target {','.join(options.target)} does not apply to recordings, whose future is the target",
@@ -196,10 +256,9 @@ def _check_options(path: Path, options: OpenOptions) -> None:
     for name, count in (("horizon", options.horizon), ("window", options.window), ("window-stride", options.stride)):
         if count is not None and count < 1:
             raise UsageError(f"--{name} {count} is not a number of steps", f"Give --{name} of at least 1.")
-    if path.is_file() and path.suffix.lower() not in (*SUFFIXES, *NPY, *NPZ, *HDF5):
+    if path.is_file() and path.suffix.lower() not in suffixes:
         raise DataError(
-            f"{path} is no recording",
-            f"Give a folder of text files, or a file that ends in {', '.join((*SUFFIXES, *NPY, *NPZ, *HDF5))}.",
+            f"{path} is no recording", f"Give a folder of recordings, or a file that ends in {', '.join(suffixes)}."
         )
 
 
@@ -209,7 +268,7 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
     Args:
         skipped: receives the files that quarantine leaves out.
     """
-    files = _text_files(path)
+    files = text_files(path)
     if not files:
         raise DataError(
             f"{path} holds no recordings, but {'images' if files is None else 'no text file of numbers'}",
@@ -229,14 +288,26 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
             skipped.append(Skipped(relative.as_posix(), error.cause.removeprefix(f"{file}").strip(" :,"), error.remedy))
             continue
         series.append(one)
-        recordings.append(Recording(name=relative.as_posix(), split=_split_of_folder(relative), values=one.values))
-    total = len(files)
+        recordings.append(Recording(name=relative.as_posix(), split=split_of_folder(relative), values=one.values))
+    check_quarantine(path, len(files), recordings, skipped, options)
+    check_splits(path, recordings)
+    return recordings, series[0]
+
+
+def check_quarantine(
+    path: Path, total: int, recordings: Sequence[Recording], skipped: Sequence[Skipped], options: OpenOptions
+) -> None:
+    """Raise DataError if quarantine would skip more than 1 % of the recordings, or all."""
     if not recordings or (len(skipped) > 0.01 * total and not options.allow_skipped and skipped):
         raise DataError(
             f"{path}: quarantine would skip {len(skipped)} of {total} recordings ({skipped[0].path} "
             f"{skipped[0].reason})",
             "Repair them, or allow this with --allow-skipped." if recordings else "Repair them: none would remain.",
         )
+
+
+def check_splits(path: Path, recordings: Sequence[Recording]) -> None:
+    """Raise DataError if some recordings are in no folder of a split and others are, or none is for training."""
     splits = {r.split for r in recordings}
     if splits != {None} and None in splits:
         outside = next(r.name for r in recordings if r.split is None)
@@ -246,10 +317,9 @@ def _read_folder(path: Path, options: OpenOptions, skipped: list[Skipped]) -> tu
         )
     if splits != {None} and 0 not in splits:
         raise DataError(f"{path} has no training recordings", "Put recordings into a folder train.")
-    return recordings, series[0]
 
 
-def _split_of_folder(relative: Path) -> int | None:
+def split_of_folder(relative: Path) -> int | None:
     """The split of a recording by the folders above it; None without."""
     return next((s for part in relative.parts[:-1] if (s := split_index(part)) is not None), None)
 
@@ -267,12 +337,16 @@ def _check_range(where: Path | str, recordings: Sequence[Recording], names: Sequ
             )
 
 
-def _steps(recordings: Sequence[Recording], options: OpenOptions) -> tuple[int, int, int]:
-    """Window, horizon and stride: as given, else a horizon of 10 steps, or a tenth of the shortest recording, and a
-    window of twice the horizon."""
-    median = int(np.median([len(r.values) for r in recordings]))
-    horizon = options.horizon or max(1, min(DEFAULT_HORIZON, median // 20))
-    return options.window or max(2, 2 * horizon), horizon, options.stride or 1
+def _steps(read: Recordings, options: OpenOptions) -> tuple[int, int, int]:
+    """Window, horizon and stride: as given, else a horizon of 10 steps, or of a small part of the recordings, a window
+    of twice the horizon, and windows at every row, or at every step of many rows."""
+    lengths = [len(r.values) for r in read.recordings]
+    median = int(np.median(lengths)) // read.every
+    horizon = options.horizon or max(
+        1, min(DEFAULT_HORIZON, median // (20 if read.skeleton is None or len(lengths) < 3 else 3))
+    )
+    stride = options.stride or (1 if sum(lengths) <= MANY_ROWS else read.every)
+    return options.window or max(2, 2 * horizon), horizon, stride
 
 
 FORMAT = Format("recordings", recognises, open_raw, future=True)

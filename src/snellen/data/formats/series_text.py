@@ -52,7 +52,7 @@ def read_series(path: Path) -> SeriesText:
         DataError: no rows of numbers, rows of several lengths, a cell that is missing or no number, times that do not
             grow in equal steps.
     """
-    rows, lines = _rows(path, _text(path))
+    rows, lines = _rows(path, text_of(path))
     if not rows:
         raise DataError(f"{path} is empty", _SAVE_AS)
     if len(rows) == 1 and not any(map(is_number, rows[0])):
@@ -88,6 +88,12 @@ def read_series(path: Path) -> SeriesText:
 
 def sniff_width(path: Path) -> int | None:
     """The number of columns of a text file whose first rows are numbers; None for any other file. Reads its start."""
+    rows = sniff_rows(path)
+    return None if rows is None else rows.shape[1]
+
+
+def sniff_rows(path: Path) -> np.ndarray | None:
+    """(T, D) first rows of a text file of numbers without a header; None for any other file. Reads its start."""
     try:
         with open_regular(path) as file:
             start = file.read(_SNIFFED)
@@ -95,8 +101,10 @@ def sniff_width(path: Path) -> int | None:
     except (OSError, DataError):
         return None
     rows = rows[:-1] if len(start) == _SNIFFED else rows  # the last one is cut off
-    widths = {len(row) for row in rows}
-    return widths.pop() if len(widths) == 1 and all(is_number(cell) for row in rows for cell in row) else None
+    is_even = len({len(row) for row in rows}) == 1
+    if not is_even or not all(is_number(cell) for row in rows for cell in row):
+        return None
+    return np.array([[float(cell) for cell in row] for row in rows])
 
 
 def check_equal_columns(file: Path, one: SeriesText, first_file: Path, first: SeriesText) -> None:
@@ -136,7 +144,8 @@ def sniff_numbers(path: Path) -> bool:
     return len({len(row) for row in rows}) == 1 and 2 * sum(map(is_number, cells)) >= len(cells)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file. Raises DataError."""
     try:
         text = read_text(path)
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
@@ -124,6 +125,10 @@ def build(c: EncoderDecoderSettings, spec: Spec) -> ForecastNetwork:
         c.dropout,
         reconstructs=isinstance(c, AutoencoderSettings),
     )
+    if c.forecast.base != "last-value":
+        raise UsageError(
+            f"--base {c.forecast.base} does not apply to a decoder, which reads its own forecasts", "Omit it."
+        )
     return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
-from torch import Tensor, nn
-
 from snellen.core.learner import Learner
 from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
 from snellen.tasks.forecast.task import TASK
 
 
@@ -26,25 +24,6 @@ class LinearAutoregressionSettings:
     """Singular values below this fraction of the largest count as zero."""
 
 
-class LinearAutoregression(nn.Module):
-    """Direct autoregression x(t + h) = x(t) + Σ w_hk (x(t − k) − x(t)), with weights of each feature and step ahead.
-
-    w: (D, K, H) float64, of the K steps before the last.
-    """
-
-    w: Tensor
-
-    def __init__(self, features: int, order: int, steps: int) -> None:
-        super().__init__()
-        self.order = order
-        self.register_buffer("w", torch.zeros(features, order - 1, steps, dtype=torch.float64))
-
-    def forecast(self, x: Tensor) -> Tensor:
-        x = x[:, -self.order :, : self.w.shape[0]].double()
-        changes = torch.einsum("bkd,dkh->bhd", x[:, :-1] - x[:, -1:], self.w)
-        return x[:, -1:] + changes
-
-
 def unsupported_reason(spec: Spec) -> str | None:
     return "needs windows of at least 2 steps: --window 2" if spec.input.shape[0] == 1 else None
 
@@ -55,17 +34,7 @@ def build(c: LinearAutoregressionSettings, spec: Spec) -> LinearAutoregression:
 
 
 def fit(c: LinearAutoregressionSettings, data: Dataset[Labelled], model: LinearAutoregression, run: Run) -> None:
-    """Least squares of minimum norm for each feature, by the QR decomposition of the samples read so far."""
-    features, past, steps = model.w.shape
-    triangle = torch.zeros(features, 0, past + steps, dtype=torch.float64)
-    for batch in data.samples("train").in_order(max(1024, 4 * (past + steps))):
-        x, y = batch.x[:, -model.order :, :features].double(), batch.y.double()
-        rows = torch.cat([x[:, :-1] - x[:, -1:], y - x[:, -1:]], 1).permute(2, 0, 1)  # (D, B, K + H)
-        triangle = torch.linalg.qr(torch.cat([triangle, rows], 1), mode="r").R
-    for feature in range(features):
-        inputs, outputs = triangle[feature, :, :past], triangle[feature, :, past:]
-        solution = torch.linalg.lstsq(inputs, outputs, rcond=c.rcond, driver="gelsd").solution
-        model.w[feature] = solution
+    least_squares(model, data, c.rcond)
     model.to(run.device)
 
 

@@ -21,6 +21,7 @@ from snellen.tasks.forecast.objective import (
     ForecastSettings,
     fit_scale,
     output_count,
+    suggest_base,
 )
 from snellen.tasks.forecast.task import TASK
 from snellen.training.settings import TrainingSettings
@@ -43,13 +44,14 @@ class MLPForecasterSettings:
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
-    return {"epochs": Suggestion(value=60, reason=f"{count:,} samples: more epochs")} if count < 1000 else {}
+    epochs = {"epochs": Suggestion(value=60, reason=f"{count:,} samples: more epochs")} if count < 1000 else {}
+    return {**epochs, **suggest_base(spec)}
 
 
 def build(c: MLPForecasterSettings, spec: Spec) -> ForecastNetwork:
     inputs = (spec.input.shape[0] or 1) * (spec.input.shape[1] or 1)
     body = MLP((inputs, *c.hidden, output_count(spec)), c.activation, c.dropout)
-    return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference)
+    return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference, c.forecast.base)
 
 
 def fit(c: MLPForecasterSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:

@@ -19,6 +19,7 @@ from snellen.tasks.forecast.objective import (
     ForecastSettings,
     fit_scale,
     output_count,
+    suggest_base,
 )
 from snellen.tasks.forecast.task import TASK
 from snellen.training.supervised import SupervisedObjective
@@ -37,14 +38,18 @@ def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestio
         suggested["epochs"] = Suggestion(value=max(1, epochs // 2), reason=reason)
     if count > MANY_OUTPUTS and defaults.get("hidden_size", count) < 128:
         suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
-    return suggested
+    if suggest_base(spec) and {"dropout", "weight_decay", "hidden_size"} <= defaults.keys():
+        reason = "motion: the correction of the linear forecast overfits few recordings"
+        chosen = {"dropout": 0.5, "optimizer": "adamw", "weight_decay": 1.0, "hidden_size": 32, "epochs": 8}
+        suggested |= {name: Suggestion(value=value, reason=reason) for name, value in chosen.items()}
+    return {**suggested, **suggest_base(spec)}
 
 
 NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]](
     task=TASK,
     settings=ForecastSettings,
     outputs=output_count,
-    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference),
+    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference, c.base),
     objective=lambda spec, c, run: ForecastObjective(c, run),
     prepare=fit_scale,
     suggest=_suggest,

@@ -8,73 +8,102 @@ import torch
 from torch import Tensor, nn
 
 from snellen.core.run import Run
-from snellen.core.settings import settings
+from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
 from snellen.nn.network import Network
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
+from snellen.tasks.forecast.step_errors import headline_errors
 
 
 @settings
 class ForecastSettings:
-    """Reference of the inputs, and the loss."""
+    """Reference of the inputs, the forecast that the network corrects, and the loss."""
 
     reference: Literal["last-value", "none"] = "last-value"
     """Inputs of the network: last-value, changes since the last step of the window, so that a constant added to a
     feature is added to its forecast; none, the values, standardised by feature."""
+    base: Literal["last-value", "linear-autoregression"] = "last-value"
+    """Forecast to which the network adds a correction: last-value; linear-autoregression, fitted by least squares
+    before training. The correction is zero at the start."""
     loss: Literal["absolute", "squared", "huber"] = "absolute"
     """Loss of an error e in units of the typical change of the feature over the horizon: absolute, |e|; squared, e²;
     huber, quadratic below |e| = 1 and linear above."""
 
 
 class ForecastNetwork(nn.Module):
-    """Forecast x + s f(...): the last step x plus the output of a network in units s of each feature.
+    """Forecast b + s f(...): a simple forecast b, the last step x, plus the output of a network in units s.
 
-    s is the root mean square of the changes x(t + h) − x(t) of the training windows. A feature that never changes there
-    has s = 0: its forecast is its last value.
+    s is, for each feature, the root mean square of x(t + h) − b(t + h) of the training windows. A feature that never
+    changes there has s = 0: its forecast is its last value. With linear autoregression as b, the output of the network
+    is multiplied by a gain that is learned, and zero at the start (a correction of the linear forecast).
 
     Args:
         network: (B, T, D') to (B, H · D); the first D features of its input are those that are forecast.
-        reference: see `ForecastSettings`.
-    scale: (D,) float64, s.
-    Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023.
+        reference, base: see `ForecastSettings`.
+    scale: (D,) float64, the root mean square of the changes x(t + h) − x(t), in whose units changes are read.
+    correction: (D,) float64, s of linear autoregression.
+    Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023; a network for what a linear
+        forecast leaves: Zhang 2003; the gain: Bachlechner et al. 2021 (ReZero).
     """
 
     scale: Tensor
+    correction: Tensor
 
-    def __init__(self, network: Network, spec: Spec, reference: str) -> None:
+    def __init__(self, network: Network, spec: Spec, reference: str, base: str = "last-value") -> None:
         super().__init__()
         self.network = network
+        self.spec = spec
         self.steps = future(spec).steps
         self.is_relative = reference == "last-value"
         network.standardize.is_fixed = self.is_relative  # changes are divided by the scale here
-        self.register_buffer("scale", torch.ones(len(future(spec).names), dtype=torch.float64))
+        features, window = len(future(spec).names), spec.input.shape[0] or 1
+        self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
+        self.linear: LinearAutoregression | None = None
+        if base != "last-value" and window > 1:
+            self.linear = LinearAutoregression(features, window, self.steps)
+            self.register_buffer("correction", torch.ones(features, dtype=torch.float64))
+            self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H · D) changes since the last step in units of the scale."""
         y: Tensor = self.network(self.network_input(x))
-        return y
+        return y if self.linear is None else self.gain * y
+
+    def simple_forecast(self, x: Tensor) -> Tensor:
+        """(B, T, D') raw inputs to the float64 forecast b: (B, 1, D), the same at every step, or (B, H, D)."""
+        if self.linear is None:
+            return x[:, -1:, : len(self.scale)].double()
+        return self.linear.forecast(x)
 
     def network_input(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to the input of the network: changes since the last step, or the same values."""
         if not self.is_relative:
             return x
         own = x[..., : len(self.scale)].double()
-        changes, others = (own - own[:, -1:]) * self._unit(), x[..., len(self.scale) :].double()
+        changes, others = (own - own[:, -1:]) * _inverse(self.scale), x[..., len(self.scale) :].double()
         return torch.cat([changes, others], 2) if others.shape[2] else changes.float()
 
     def changes(self, x: Tensor, y: Tensor) -> Tensor:
-        """(B, H, D) float32 changes of the next steps y (B, H, D) since the last step of x, in units of the scale."""
-        return ((y.double() - x[:, -1:, : len(self.scale)].double()) * self._unit()).float()
+        """(B, H, D) float32 differences of the next steps y (B, H, D) from the simple forecast, in its units s."""
+        return ((y.double() - self.simple_forecast(x)) * _inverse(self.output_scale)).float()
 
-    def _unit(self) -> Tensor:
-        return torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
+    @property
+    def output_scale(self) -> Tensor:
+        """(D,) s."""
+        return self.scale if self.linear is None else self.correction
 
     def forecast(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H, D) float64 in the user's units."""
         changes = self(x).double().reshape(x.shape[0], self.steps, -1)
-        y: Tensor = x[:, -1:, : len(self.scale)].double() + changes * self.scale  # (B, H, D)
+        y: Tensor = self.simple_forecast(x) + changes * self.output_scale  # (B, H, D)
         return y
+
+
+def _inverse(scale: Tensor) -> Tensor:
+    """1 / scale, 0 where the scale is 0."""
+    return torch.where(scale > 0, 1 / scale, torch.zeros_like(scale))
 
 
 class ForecastObjective:
@@ -98,7 +127,7 @@ class ForecastObjective:
 
     def mean_loss(self, model: ForecastNetwork, error: Tensor) -> Tensor:
         """The mean loss of errors (B, T, D) in units of the scale, over the features that change."""
-        varies = (model.scale > 0).float()  # (D,)
+        varies = (model.output_scale > 0).float()  # (D,)
         error = error * varies
         size = error.abs()
         if self.loss_settings.loss == "squared":
@@ -109,10 +138,10 @@ class ForecastObjective:
         return mean
 
     def score(self, model: ForecastNetwork, samples: Samples) -> float:
-        """Validation score: minus the mean absolute error in the user's units, the headline metric."""
+        """Validation score: minus the headline metric."""
         total = torch.zeros((), dtype=torch.float64)
         for batch in samples.in_order():
-            total += (model.forecast(batch.x) - batch.y.double()).abs().mean((1, 2)).sum().cpu()
+            total += headline_errors(model.forecast(batch.x), batch.y.double(), model.spec).mean(1).sum().cpu()
         return -float(total) / len(samples)
 
     def weights(self, samples: Samples) -> Tensor | None:
@@ -122,6 +151,13 @@ class ForecastObjective:
 def output_count(spec: Spec) -> int:
     """Number of outputs of a network: H · D."""
     return future(spec).steps * len(future(spec).names)
+
+
+def suggest_base(spec: Spec) -> dict[str, Suggestion]:
+    """Motion is smooth: linear autoregression is near, and a network corrects it."""
+    if future(spec).skeleton is None:
+        return {}
+    return {"base": Suggestion(value="linear-autoregression", reason="motion is smooth: a network corrects the linear")}
 
 
 def fit_scale(model: ForecastNetwork, data: Dataset[Labelled]) -> None:
@@ -142,3 +178,11 @@ def fit_scale(model: ForecastNetwork, data: Dataset[Labelled]) -> None:
         std = (others[2] / others[0] - mean.square()).clamp(min=0).sqrt()
         zeros = torch.zeros(features, dtype=torch.float64)
         standardize.set_statistics(torch.cat([zeros, mean]), torch.cat([zeros, std]))
+    if model.linear is not None:
+        least_squares(model.linear, data)
+        left = torch.zeros(features, dtype=torch.float64)
+        for batch in data.samples("train").in_order(4096):
+            left += (batch.y.double() - model.linear.forecast(batch.x)).square().sum((0, 1))
+        rounding = 1e-9 * model.scale  # below, linear autoregression is exact
+        correction = (left / max(count, 1)).sqrt()
+        model.correction.copy_(torch.where(correction > rounding, correction, torch.zeros_like(correction)))

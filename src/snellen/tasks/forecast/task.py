@@ -17,9 +17,9 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.data.recording_windows import RecordingWindows
 from snellen.metrics import forecasting
 from snellen.tasks.forecast.display import DISPLAY, future, own
+from snellen.tasks.forecast.step_errors import ABSOLUTE, EULER, MPJPE, headline, headline_errors, horizons, step_errors
 from snellen.tasks.forecast.views import views
 
-HEADLINE = "mean absolute error"
 SKILL = "skill over the last value"
 
 
@@ -81,40 +81,55 @@ def _places(data: Dataset[Labelled], ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def _blocks(predictions: Predictions, spec: Spec) -> Tensor:
     """(N,) block of each window, see `metrics.forecasting`."""
-    steps = (spec.input.shape[0] or 1) + future(spec).steps
-    return forecasting.blocks(predictions["recording"], predictions["start"], steps)
+    return forecasting.blocks(predictions["recording"], predictions["start"], _span(spec))
+
+
+def _span(spec: Spec) -> int:
+    """Frames of a window and its future."""
+    return ((spec.input.shape[0] or 1) + future(spec).steps) * future(spec).every
 
 
 def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
-    """Metrics over all windows, steps and features, in the user's units, and the skill over the last value."""
+    """Errors over all windows and steps, those of motion also at single horizons, and the skill over the last value."""
     truth, forecast = predictions["truth"], predictions["said"]
     if not len(truth):
-        return {HEADLINE: Metric(value=None, reason="the split is empty")}
+        return {headline(spec): Metric(value=None, reason="the split is empty")}
     block = _blocks(predictions, spec)
     last = forecasting.last_value(predictions["recent"], truth.shape[1])
-    return {
-        HEADLINE: forecasting.mean_absolute_error(forecast - truth, block),
-        "root mean squared error": forecasting.root_mean_squared_error(forecast - truth, block),
-        SKILL: forecasting.skill(forecast - truth, last - truth, block),
-    }
+    errors = step_errors(forecast, truth, spec)
+    metrics = {name: forecasting.mean_error(e.values.mean(1), block, e.unit) for name, e in errors.items()}
+    if list(errors) == [ABSOLUTE]:
+        metrics["root mean squared error"] = forecasting.root_mean_squared_error(forecast - truth, block)
+    own, other = (headline_errors(f, truth, spec).mean(1) for f in (forecast, last))
+    metrics[SKILL] = forecasting.skill(own, other, block)
+    for name, e in errors.items():
+        if name in (MPJPE, EULER):
+            metrics |= {
+                f"{name} at {time}": forecasting.mean_error(e.values[:, step], block, e.unit)
+                for time, step in horizons(spec).items()
+            }
+    return metrics
+
+
+def _window_errors(predictions: Predictions, spec: Spec) -> Tensor:
+    """(N,) error of each window, whose mean is the headline."""
+    return headline_errors(predictions["said"], predictions["truth"], spec).mean(1)
 
 
 def errors(predictions: Predictions, spec: Spec) -> Tensor:
-    """(M,) mean absolute error of each block of overlapping windows, weighted by its number of windows."""
-    window_errors = (predictions["said"] - predictions["truth"]).abs().mean((1, 2))
-    return forecasting.by_block(window_errors, _blocks(predictions, spec))
+    """(M,) mean error of each block of overlapping windows, weighted by its number of windows."""
+    return forecasting.by_block(_window_errors(predictions, spec), _blocks(predictions, spec))
 
 
 def resampled_headline(predictions: Predictions, spec: Spec) -> Callable[[Tensor], Tensor]:
-    """Mean absolute error of resampled blocks, a function of (R, m) rows of the blocks."""
+    """The headline of resampled blocks, a function of (R, m) rows of the blocks."""
     block_errors = errors(predictions, spec)
     return lambda rows: block_errors[rows].mean(1)
 
 
 def worst(predictions: Predictions, spec: Spec, count: int) -> Tensor:
     """Rows of the windows with the largest errors, largest first; of one recording those that share no step."""
-    window_errors = (predictions["said"] - predictions["truth"]).abs().mean((1, 2))
-    steps = (spec.input.shape[0] or 1) + future(spec).steps
+    window_errors, steps = _window_errors(predictions, spec), _span(spec)
     recording, start = predictions["recording"].tolist(), predictions["start"].tolist()
     selected: list[int] = []
     for row in torch.argsort(window_errors, descending=True, stable=True).tolist():
@@ -178,7 +193,7 @@ TASK: Task[Dataset[Labelled], Any] = Task(
     name="forecast",
     question="What are the next steps of each recording?",
     default=lambda spec: "gru",
-    headline=lambda spec: HEADLINE,
+    headline=headline,
     applies_to=lambda spec: isinstance(spec.target, Future),
     predict=predict,
     measure=measure,

@@ -14,6 +14,8 @@ from snellen.core.views import Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import forecasting
 from snellen.tasks.forecast.display import future, steps_text
+from snellen.tasks.forecast.motion_views import motion_views
+from snellen.tasks.forecast.step_errors import headline, headline_errors
 
 MAX_FEATURES = 12  # of the table of errors by feature
 MAX_PLOTS = 3  # forecasts shown beside the truth
@@ -27,13 +29,17 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: 
     """Views of the forecasts of a split."""
     if not len(predictions["ids"]):
         return []
+    skeleton = future(spec).skeleton
+    rows = worst(predictions, spec, MAX_WORST)
+    if skeleton is not None:
+        motion = motion_views(predictions, data, spec, skeleton)
+        return [*motion, _worst_windows(predictions, rows, data, spec)]
     errors = (predictions["said"] - predictions["truth"]).abs()  # (N, H, D)
     last = forecasting.last_value(predictions["recent"], errors.shape[1])
     last_errors = (last - predictions["truth"]).abs()
     reference = last_errors.mean((0, 1))
     features = torch.argsort(reference, descending=True, stable=True).tolist()
     moving = [k for k in features if float(reference[k]) > 0] or features[:1]
-    rows = worst(predictions, spec, MAX_WORST)
     typical = int(torch.argsort(errors.mean((1, 2)), stable=True)[len(errors) // 2])
     return [
         _by_horizon(predictions, errors, last_errors, spec),
@@ -47,7 +53,7 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: 
             for row in rows[:MAX_PLOTS].tolist()
         ),
         _by_feature(errors, last_errors, spec),
-        _worst_windows(errors, last_errors, rows, predictions, data, spec),
+        _worst_windows(predictions, rows, data, spec),
     ]
 
 
@@ -155,19 +161,22 @@ def _by_feature(errors: Tensor, last_errors: Tensor, spec: Spec) -> Table:
     )
 
 
-def _worst_windows(
-    errors: Tensor, last_errors: Tensor, rows: Tensor, predictions: Predictions, data: Dataset[Labelled], spec: Spec
-) -> Table:
+def _worst_windows(predictions: Predictions, rows: Tensor, data: Dataset[Labelled], spec: Spec) -> Table:
     cells = []
-    for row in rows.tolist():
-        own, reference = float(errors[row].mean()), float(last_errors[row].mean())
+    truth = predictions["truth"]
+    last = forecasting.last_value(predictions["recent"], truth.shape[1])
+    own_errors, last_errors = (
+        headline_errors(f[rows], truth[rows], spec).mean(1).tolist() for f in (predictions["said"], last)
+    )
+    errors = (predictions["said"] - truth).abs()
+    for row, own, reference in zip(rows.tolist(), own_errors, last_errors, strict=True):
         worst = future(spec).names[_worst_feature(errors, row)]
         cells.append(
             [data.name(int(predictions["ids"][row])), f"{own:.4g}", f"{reference:.4g}", _skill(own, reference), worst]
         )
     return Table(
         title="Worst windows",
-        columns=["window", "mean absolute error", "of the last value", "skill", "feature with the largest error"],
+        columns=["window", headline(spec), "of the last value", "skill", "feature with the largest error"],
         rows=cells,
         caption="The largest errors first; of windows that overlap, the one with the largest error.",
     )
