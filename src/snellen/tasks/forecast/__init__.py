@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.forecast import baseline, constant_velocity, linear_autoregression, mlp, networks, task
+from snellen.tasks.forecast import baseline, calibration, constant_velocity, linear_autoregression, mlp, networks, task
 
 TASK = task.TASK
 from_module = networks.from_module
@@ -19,4 +19,4 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     *networks.LEARNERS,
 )
 
-LEARNERS = {learner.name: learner for learner in _ORDERED}
+LEARNERS = {learner.name: calibration.with_intervals(learner) for learner in _ORDERED}

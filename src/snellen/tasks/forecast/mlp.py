@@ -20,6 +20,8 @@ from snellen.tasks.forecast.objective import (
     ForecastObjective,
     ForecastSettings,
     fit_scale,
+    levels_of_network,
+    numbers_per_output,
     output_count,
 )
 from snellen.tasks.forecast.task import TASK
@@ -48,8 +50,9 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
 
 def build(c: MLPForecasterSettings, spec: Spec) -> ForecastNetwork:
     inputs = (spec.input.shape[0] or 1) * (spec.input.shape[1] or 1)
-    body = MLP((inputs, *c.hidden, output_count(spec)), c.activation, c.dropout)
-    return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference)
+    outputs = output_count(spec) * numbers_per_output(c.forecast)
+    network = Network(Standardize(spec.input), MLP((inputs, *c.hidden, outputs), c.activation, c.dropout))
+    return ForecastNetwork(network, spec, c.forecast.reference, levels_of_network(c.forecast))
 
 
 def fit(c: MLPForecasterSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:

@@ -11,20 +11,33 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.metrics.prediction_intervals import pinball_loss, tails
 from snellen.nn.network import Network
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.intervals import IntervalSettings
 
 
 @settings
-class ForecastSettings:
-    """Reference of the inputs, and the loss."""
+class ForecastSettings(IntervalSettings):
+    """Levels of the prediction intervals, reference of the inputs, and the loss."""
 
     reference: Literal["last-value", "none"] = "last-value"
     """Inputs of the network: last-value, changes since the last step of the window, so that a constant added to a
     feature is added to its forecast; none, the values, standardised by feature."""
-    loss: Literal["absolute", "squared", "huber"] = "absolute"
+    loss: Literal["absolute", "squared", "huber", "quantile"] = "absolute"
     """Loss of an error e in units of the typical change of the feature over the horizon: absolute, |e|; squared, e²;
-    huber, quadratic below |e| = 1 and linear above."""
+    huber, quadratic below |e| = 1 and linear above; quantile, the pinball loss of the median, which is the forecast,
+    and of the ends of the intervals, which the network forecasts too."""
+
+
+def levels_of_network(c: ForecastSettings) -> tuple[float, ...]:
+    """Ascending levels of the intervals whose ends a network forecasts; () where it forecasts no quantiles."""
+    return tuple(sorted(c.levels)) if c.loss == "quantile" else ()
+
+
+def numbers_per_output(c: ForecastSettings) -> int:
+    """Numbers that a network returns for each step and feature: the forecast, and two ends of each interval."""
+    return 1 + 2 * len(levels_of_network(c))
 
 
 class ForecastNetwork(nn.Module):
@@ -34,37 +47,68 @@ class ForecastNetwork(nn.Module):
     has s = 0: its forecast is its last value.
 
     Args:
-        network: (B, T, D') to (B, H · D); the first D features of its input are those that are forecast.
+        network: (B, T, D') to (B, H · D); the first D features of its input are those that are forecast. With levels,
+            to (B, (1 + 2 L) · H · D): the forecast, and how far each end lies below or above the one before (see
+            `forecast_quantiles`).
         reference: see `ForecastSettings`.
+        levels: of L intervals whose ends are forecast, ascending, in percent.
     scale: (D,) float64, s.
     Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023.
     """
 
     scale: Tensor
 
-    def __init__(self, network: Network, spec: Spec, reference: str) -> None:
+    def __init__(self, network: Network, spec: Spec, reference: str, levels: tuple[float, ...] = ()) -> None:
         super().__init__()
         self.network = network
+        self.levels = levels
         self.steps = future(spec).steps
         self.is_relative = reference == "last-value"
         network.standardize.is_fixed = self.is_relative  # changes are divided by the scale here
         self.register_buffer("scale", torch.ones(len(future(spec).names), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D') raw inputs to (B, H · D) changes since the last step in units of the scale."""
-        if self.is_relative:
-            unit = torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
-            own = x[..., : len(unit)].double()
-            changes = (own - own[:, -1:]) * unit
-            others = x[..., len(unit) :].double()
-            x = torch.cat([changes, others], 2) if others.shape[2] else changes.float()
-        y: Tensor = self.network(x)
+        """(B, T, D') raw inputs to (B, H · D) changes since the last step in units of the scale; more with levels."""
+        y: Tensor = self.network(self.network_input(x))
         return y
+
+    def network_input(self, x: Tensor) -> Tensor:
+        """(B, T, D') raw inputs to the input of the network: changes since the last step, or the same values."""
+        if not self.is_relative:
+            return x
+        own = x[..., : len(self.scale)].double()
+        changes, others = (own - own[:, -1:]) * self._unit(), x[..., len(self.scale) :].double()
+        return torch.cat([changes, others], 2) if others.shape[2] else changes.float()
+
+    def changes(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B, H, D) float32 changes of the next steps y (B, H, D) since the last step of x, in units of the scale."""
+        return ((y.double() - x[:, -1:, : len(self.scale)].double()) * self._unit()).float()
+
+    def _unit(self) -> Tensor:
+        return torch.where(self.scale > 0, 1 / self.scale, torch.zeros_like(self.scale))
 
     def forecast(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H, D) float64 in the user's units."""
-        changes = self(x).double().reshape(x.shape[0], self.steps, -1)
-        y: Tensor = x[:, -1:, : len(self.scale)].double() + changes * self.scale  # (B, H, D)
+        return self._in_units(x, self(x)[:, : self.steps * len(self.scale)].reshape(x.shape[0], self.steps, -1))
+
+    def forecast_quantiles(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, D') raw inputs to forecasts (B, H, D) and distances of the ends of the intervals below and above it,
+        (B, L, H, D), float64 in the user's units.
+        """
+        median, below, above = self.quantile_changes(x)
+        return self._in_units(x, median), below.double() * self.scale, above.double() * self.scale
+
+    def quantile_changes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The median change (B, H, D), and distances of the quantiles below and above it, (B, L, H, D), in units of the
+        scale. Distances are sums of softplus(...) > 0, so quantiles do not cross.
+        """
+        count = len(self.levels)
+        y = self(x).reshape(x.shape[0], 1 + 2 * count, self.steps, len(self.scale))
+        ends = nn.functional.softplus(y[:, 1:])
+        return y[:, 0], ends[:, :count].cumsum(1), ends[:, count:].cumsum(1)
+
+    def _in_units(self, x: Tensor, changes: Tensor) -> Tensor:
+        y: Tensor = x[:, -1:, : len(self.scale)].double() + changes.double() * self.scale  # (B, H, D)
         return y
 
 
@@ -84,10 +128,15 @@ class ForecastObjective:
         if self.custom_loss is not None:
             custom: Tensor = self.custom_loss(model.forecast(batch.x), batch.y.double())
             return custom
+        truth = model.changes(batch.x, batch.y)
+        if model.levels:
+            return mean_pinball_loss(model, batch.x, truth)
+        return self.mean_loss(model, model(batch.x).reshape(truth.shape) - truth)
+
+    def mean_loss(self, model: ForecastNetwork, error: Tensor) -> Tensor:
+        """The mean loss of errors (B, T, D) in units of the scale, over the features that change."""
         varies = (model.scale > 0).float()  # (D,)
-        unit = torch.where(model.scale > 0, 1 / model.scale, torch.zeros_like(model.scale))
-        truth = ((batch.y.double() - batch.x[:, -1:, : len(unit)].double()) * unit).float()  # (B, H, D)
-        error = (model(batch.x).reshape(truth.shape) - truth) * varies
+        error = error * varies
         size = error.abs()
         if self.loss_settings.loss == "squared":
             size = error.square()
@@ -105,6 +154,23 @@ class ForecastObjective:
 
     def weights(self, samples: Samples) -> Tensor | None:
         return None
+
+
+def mean_pinball_loss(model: ForecastNetwork, x: Tensor, truth: Tensor) -> Tensor:
+    """Twice the mean pinball loss of the median and of the ends of all intervals, over the features that change.
+
+    Args:
+        x: (B, T, D') raw inputs. truth: (B, H, D) changes in units of the scale.
+    """
+    median, below, above = model.quantile_changes(x)
+    error = truth - median
+    losses = [pinball_loss(error, 0.5)]
+    for k, level in enumerate(model.levels):
+        low, high = tails(level)
+        losses += [pinball_loss(error + below[:, k], low), pinball_loss(error - above[:, k], high)]
+    varies = (model.scale > 0).float()  # (D,)
+    mean: Tensor = 2 * (torch.stack(losses) * varies).mean() * (len(varies) / varies.sum().clamp(min=1))
+    return mean
 
 
 def output_count(spec: Spec) -> int:
