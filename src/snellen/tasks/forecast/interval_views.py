@@ -177,7 +177,6 @@ def fan_chart(
                 colour_index=0,
             ),
             Series(name="forecast", x=[0.0, *after], y=[now, *forecast.tolist()], colour_index=1),
-            Series(name="last value", x=[0.0, after[-1]], y=[now] * 2, colour_index=2),
         ],
         caption=data.name(id),
     )

@@ -163,12 +163,13 @@ class ExportedForecaster(nn.Module):
     def __init__(self, model: Forecaster) -> None:
         super().__init__()
         self.model = model
+        self.levels = intervals.available_levels(model)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, T, D) raw inputs to "forecast" (B, H, D), "low_90" and "high_90" of the interval of 90 %."""
         spread = intervals.spread(self.model, x)
         ends = {"forecast": spread.forecast}
-        for k, level in intervals.available_levels(self.model).items():
+        for k, level in self.levels.items():
             ends[f"low_{level:g}"] = spread.forecast - spread.below[:, k]
             ends[f"high_{level:g}"] = spread.forecast + spread.above[:, k]
         return ends
