@@ -21,8 +21,11 @@ from snellen.export.detection_parity import compare
 def onnx_numbers(session: onnxruntime.InferenceSession, x: Tensor) -> list[list[float]]:
     """Outputs of the file, in the order of `predict_batch`: probabilities, else scores, numbers, values or density."""
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"input": x.numpy()}), strict=True))
-    if "forecast" in outputs:  # (B, H, D), in predictions by feature
-        return outputs["forecast"].swapaxes(1, 2).reshape(len(x), -1).tolist()  # type: ignore[no-any-return]
+    if "forecast" in outputs:  # (B, H, D), in predictions by feature, of intervals low before high
+        low, high = ([v for name, v in outputs.items() if name.startswith(end)] for end in ("low_", "high_"))
+        ends = [np.stack(pair, 1).transpose(0, 3, 1, 2) for pair in zip(low, high, strict=True)]  # (B, D, 2, H)
+        parts = [outputs["forecast"].swapaxes(1, 2), *ends]
+        return np.concatenate([part.reshape(len(x), -1) for part in parts], 1).tolist()  # type: ignore[no-any-return]
     shown = [
         values.reshape(len(x), -1)
         for name, values in outputs.items()

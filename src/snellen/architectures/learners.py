@@ -42,7 +42,8 @@ def from_architecture(
         kind.check_requirements(c.task, spec)
 
     def build(c: Any, spec: Spec) -> M:
-        body = front_ends.build(architecture, c.network, spec, kind.outputs(spec))
+        outputs = kind.outputs(spec) * kind.numbers_per_output(c.task)
+        body = front_ends.build(architecture, c.network, spec, outputs)
         standardize = Standardize(spec.input, preprocessing_of(c, spec).channels)
         return kind.model(Network(standardize, body, architecture.channel_axis(spec)), spec, c.task)
 
@@ -100,7 +101,7 @@ def from_module(kind: NetworkTask[M, SupervisedObjective[M]], module: nn.Module)
         return kind.model(Network(standardize, copy.deepcopy(module)), spec, c.task)
 
     def fit(c: Any, data: Dataset[Labelled], model: M, run: Run) -> None:
-        check_outputs(model, kind.outputs(data.spec), data, run)
+        check_outputs(model, kind.outputs(data.spec) * kind.numbers_per_output(c.task), data, run)
         kind.prepare(model, data)
         objective = kind.objective(data.spec, c.task, run)
         fit_supervised(model, objective, data, run, c.network.training, c.network.augment)

@@ -29,6 +29,11 @@ def suggest_nothing(architecture: Any, spec: Spec) -> Mapping[str, Suggestion]:
     return {}
 
 
+def one_number(settings: Any) -> int:
+    """Default of `numbers_per_output`: one number for each output."""
+    return 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkTask(Generic[M, ObjectiveType]):
     """What a task adds to a network.
@@ -36,6 +41,8 @@ class NetworkTask(Generic[M, ObjectiveType]):
     Args:
         settings: settings class, whose settings are added to those of the network.
         outputs: number of outputs of the network for the data: per sample, or per pixel.
+        numbers_per_output: the task's settings to how many numbers the network returns for each output, such as
+            quantiles.
         model: a network, the spec and the task's settings to the model of the task.
         objective: the spec, the task's settings and the run to the objective of training.
         prepare: called before training, to compute statistics of the targets.
@@ -48,6 +55,7 @@ class NetworkTask(Generic[M, ObjectiveType]):
     outputs: Callable[[Spec], int]
     model: Callable[[Network, Spec, Any], M]
     objective: Callable[[Spec, Any, Run], ObjectiveType]
+    numbers_per_output: Callable[[Any], int] = one_number
     prepare: Callable[[M, Dataset[Labelled]], None] = prepare_nothing
     suggest: Callable[[Any, Spec], Mapping[str, Suggestion]] = suggest_nothing
     check_requirements: Callable[[Any, Spec], None] = no_requirements

@@ -82,7 +82,7 @@ def unpack(packed: Packed) -> Any:
 def load_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Load weights into a model after `check_weights`; tensors of variable length take the length of the file."""
     check_weights(model, tensors, where)
-    for owner, name, full_name in _variable_length(model):
+    for owner, name, full_name in _named(model, "variable_length"):
         setattr(owner, name, getattr(owner, name).new_empty(tensors[full_name].shape))
     if are_channels_last(tensors.values()):
         model.to(memory_format=torch.channels_last)
@@ -93,14 +93,15 @@ def check_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: 
     """Raise DataError unless `tensors` fit `model` in names, shapes and dtypes.
 
     The attribute `variable_length` of a module names tensors whose length is known only after fitting (the samples of
-    k-NN, support vectors). Their first dimension may have any length, the same for all that a module names.
+    k-NN, support vectors). Their first dimension may have any length, the same for all that a module names. The
+    attribute `optional_tensors` names those that a file written before they existed lacks: the module keeps its own.
     """
-    expected = model.state_dict()
-    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    expected, optional = model.state_dict(), {name for _, _, name in _named(model, "optional_tensors")}
+    problems = [f"{name} is missing" for name in expected if name not in tensors and name not in optional]
     problems += [f"{short_repr(name)} is not one of its tensors" for name in tensors if name not in expected]
     lengths: dict[torch.nn.Module, int] = {}
     first_dims = {}
-    for owner, _, full_name in _variable_length(model):
+    for owner, _, full_name in _named(model, "variable_length"):
         if full_name in tensors and tensors[full_name].ndim:
             first_dims[full_name] = lengths.setdefault(owner, len(tensors[full_name]))
     for name in expected.keys() & tensors.keys():
@@ -116,8 +117,8 @@ def check_weights(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: 
         )
 
 
-def _variable_length(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, str]]:
-    """(module, tensor name, name in the state dict of the model) of all tensors of variable length."""
+def _named(model: torch.nn.Module, attribute: str) -> Iterator[tuple[torch.nn.Module, str, str]]:
+    """(module, tensor name, name in the state dict of the model) of all tensors that an attribute of a module names."""
     for prefix, owner in model.named_modules():
-        for name in getattr(owner, "variable_length", ()):
+        for name in getattr(owner, attribute, ()):
             yield owner, name, f"{prefix}.{name}" if prefix else name

@@ -50,7 +50,7 @@ def by_block(values: Tensor, block: Tensor) -> Tensor:
 def mean_error(errors: Tensor, block: Tensor, unit: str = "") -> Metric:
     """Mean of the (N,) errors of windows in (N,) blocks."""
     values = by_block(errors, block)
-    return _over_blocks(Metric(value=float(values.mean()), over=BLOCKS, higher_is_better=False, unit=unit), values)
+    return over_blocks(Metric(value=float(values.mean()), over=BLOCKS, higher_is_better=False, unit=unit), values)
 
 
 def mean_absolute_error(errors: Tensor, block: Tensor) -> Metric:
@@ -62,10 +62,10 @@ def root_mean_squared_error(errors: Tensor, block: Tensor) -> Metric:
     """Root mean squared error, over windows, steps and features, of (N, H, D) errors in (N,) blocks."""
     values = by_block(errors.square().mean((1, 2)), block)
     metric = Metric(value=float(values.mean().sqrt()), over=BLOCKS, higher_is_better=False)
-    return _over_blocks(metric, values, root=2)
+    return over_blocks(metric, values, root=2)
 
 
-def _over_blocks(metric: Metric, values: Tensor, root: int = 1) -> Metric:
+def over_blocks(metric: Metric, values: Tensor, root: int = 1) -> Metric:
     """The mean of (M,) values of blocks, or its root, with its interval; of few blocks by Student's t, as resamples of
     few hold too few distinct values for a studentised bootstrap.
     """

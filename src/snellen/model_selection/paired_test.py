@@ -121,6 +121,7 @@ def headline_gain(
     both = {
         key: torch.cat([value, second.predictions[key]]) if value.ndim else value
         for key, value in first.predictions.items()
+        if key in second.predictions and value.shape[1:] == second.predictions[key].shape[1:]  # else it is no headline
     }
     headline = first.task.resampled_headline(both, first.spec)
     sign = 1.0 if higher_is_better else -1.0

@@ -68,7 +68,11 @@ def model_cost(
         times.append(time.perf_counter() - started)
     weights = sum(p.numel() for p in model.parameters())
     if not weights:
-        excluded = ("standardize", "measuring")  # `measuring` holds what the report needs and a prediction does not
+        excluded = (
+            "standardize",
+            "measuring",
+            "intervals",
+        )  # `measuring` holds what the report needs and a prediction does not
         weights = sum(b.numel() for name, b in model.named_buffers() if not any(part in name for part in excluded))
     return {
         "parameters": weights,

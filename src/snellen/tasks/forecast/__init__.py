@@ -7,6 +7,7 @@ from typing import Any
 from snellen.core.learner import Learner
 from snellen.tasks.forecast import (
     baseline,
+    calibration,
     constant_velocity,
     encoder_decoder,
     linear_autoregression,
@@ -29,4 +30,4 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     encoder_decoder.AUTOENCODER,
 )
 
-LEARNERS = {learner.name: learner for learner in _ORDERED}
+LEARNERS = {learner.name: calibration.with_intervals(learner) for learner in _ORDERED}

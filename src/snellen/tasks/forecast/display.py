@@ -35,10 +35,18 @@ def lines(prediction: PredictionDict, spec: Spec) -> list[str]:
     """The last forecast of the first features."""
     target = future(spec)
     shown = [
-        f"{name} in {steps_text(target.steps)}: {prediction['forecast'][name][-1]:.4g}"
+        f"{name} in {steps_text(target.steps)}: {prediction['forecast'][name][-1]:.4g}{_widest(prediction, name)}"
         for name in target.names[:MAX_LINES]
     ]
     return shown + ([f"and {len(target.names) - MAX_LINES} more"] if len(target.names) > MAX_LINES else [])
+
+
+def _widest(prediction: PredictionDict, name: str) -> str:
+    """The last interval of the highest level of a feature."""
+    if not prediction.get("intervals"):
+        return ""
+    level, bounds = list(prediction["intervals"].items())[-1]
+    return f" ({level}: {bounds[name]['low'][-1]:.4g} to {bounds[name]['high'][-1]:.4g})"
 
 
 def _outputs(spec: Spec) -> str:

@@ -112,6 +112,15 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
     return {"epochs": Suggestion(value=40, reason=f"{count:,} samples: more epochs")} if count < 1000 else {}
 
 
+def check_requirements(c: EncoderDecoderSettings, spec: Spec) -> None:
+    """Raise UsageError for the quantile loss."""
+    if c.forecast.loss == "quantile":
+        raise UsageError(
+            "The decoder generates one number for each step and feature, no quantiles",
+            "Omit --loss quantile: its intervals are those of validation windows. Or use --model gru.",
+        )
+
+
 def build(c: EncoderDecoderSettings, spec: Spec) -> ForecastNetwork:
     target = future(spec)
     body = EncoderDecoder(
@@ -129,7 +138,7 @@ def build(c: EncoderDecoderSettings, spec: Spec) -> ForecastNetwork:
         raise UsageError(
             f"--base {c.forecast.base} does not apply to a decoder, which reads its own forecasts", "Omit it."
         )
-    return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference)
+    return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference, c.forecast.base)
 
 
 def fit(c: EncoderDecoderSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:
@@ -178,6 +187,7 @@ LEARNER = Learner[EncoderDecoderSettings, Dataset[Labelled], ForecastNetwork](
     accepts=frozenset({"sequence"}),
     settings=EncoderDecoderSettings,
     suggest=suggest,
+    check_requirements=check_requirements,
     build=build,
     fit=fit,
     in_default_ladder=False,
@@ -190,6 +200,7 @@ AUTOENCODER = Learner[AutoencoderSettings, Dataset[Labelled], ForecastNetwork](
     accepts=frozenset({"sequence"}),
     settings=AutoencoderSettings,
     suggest=suggest,
+    check_requirements=check_requirements,
     build=build,
     fit=fit,
     model_views=reconstruction_views,

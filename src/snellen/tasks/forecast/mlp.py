@@ -20,6 +20,8 @@ from snellen.tasks.forecast.objective import (
     ForecastObjective,
     ForecastSettings,
     fit_scale,
+    levels_of_network,
+    numbers_per_output,
     output_count,
     suggest_base,
 )
@@ -50,8 +52,9 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
 
 def build(c: MLPForecasterSettings, spec: Spec) -> ForecastNetwork:
     inputs = (spec.input.shape[0] or 1) * (spec.input.shape[1] or 1)
-    body = MLP((inputs, *c.hidden, output_count(spec)), c.activation, c.dropout)
-    return ForecastNetwork(Network(Standardize(spec.input), body), spec, c.forecast.reference, c.forecast.base)
+    outputs = output_count(spec) * numbers_per_output(c.forecast)
+    network = Network(Standardize(spec.input), MLP((inputs, *c.hidden, outputs), c.activation, c.dropout))
+    return ForecastNetwork(network, spec, c.forecast.reference, c.forecast.base, levels_of_network(c.forecast))
 
 
 def fit(c: MLPForecasterSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:

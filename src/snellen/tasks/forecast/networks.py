@@ -13,11 +13,14 @@ from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
 from snellen.core.settings import Suggestion, flatten
 from snellen.core.spec import Spec
+from snellen.tasks.forecast.calibration import with_intervals
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
     ForecastSettings,
     fit_scale,
+    levels_of_network,
+    numbers_per_output,
     output_count,
     suggest_base,
 )
@@ -49,7 +52,8 @@ NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]
     task=TASK,
     settings=ForecastSettings,
     outputs=output_count,
-    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference, c.base),
+    numbers_per_output=numbers_per_output,
+    model=lambda network, spec, c: ForecastNetwork(network, spec, c.reference, c.base, levels_of_network(c)),
     objective=lambda spec, c, run: ForecastObjective(c, run),
     prepare=fit_scale,
     suggest=_suggest,
@@ -65,6 +69,7 @@ def from_module(module: nn.Module) -> Learner[Any, Any, ForecastNetwork]:
     """Learner around a module that takes (B, T, D) float inputs and returns (B, H · D) numbers.
 
     The inputs are changes since the last step, the numbers the changes of the next H steps, D for each, both in units
-    of the typical change of each feature; the learner converts them to the user's units.
+    of the typical change of each feature; the learner converts them to the user's units. With the quantile loss it
+    returns 1 + 2 L times as many numbers for L intervals, see `ForecastNetwork`.
     """
-    return learners.from_module(NETWORK_TASK, module)
+    return with_intervals(learners.from_module(NETWORK_TASK, module))

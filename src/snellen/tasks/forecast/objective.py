@@ -11,15 +11,17 @@ from snellen.core.run import Run
 from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.metrics.prediction_intervals import pinball_loss, tails
 from snellen.nn.network import Network
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.intervals import IntervalSettings
 from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
 from snellen.tasks.forecast.step_errors import headline_errors
 
 
 @settings
-class ForecastSettings:
-    """Reference of the inputs, the forecast that the network corrects, and the loss."""
+class ForecastSettings(IntervalSettings):
+    """Levels of the prediction intervals, reference of the inputs, the forecast that the network corrects, the loss."""
 
     reference: Literal["last-value", "none"] = "last-value"
     """Inputs of the network: last-value, changes since the last step of the window, so that a constant added to a
@@ -27,9 +29,20 @@ class ForecastSettings:
     base: Literal["last-value", "linear-autoregression"] = "last-value"
     """Forecast to which the network adds a correction: last-value; linear-autoregression, fitted by least squares
     before training. The correction is zero at the start."""
-    loss: Literal["absolute", "squared", "huber"] = "absolute"
+    loss: Literal["absolute", "squared", "huber", "quantile"] = "absolute"
     """Loss of an error e in units of the typical change of the feature over the horizon: absolute, |e|; squared, e²;
-    huber, quadratic below |e| = 1 and linear above."""
+    huber, quadratic below |e| = 1 and linear above; quantile, the pinball loss of the median, which is the forecast,
+    and of the ends of the intervals, which the network forecasts too."""
+
+
+def levels_of_network(c: ForecastSettings) -> tuple[float, ...]:
+    """Ascending levels of the intervals whose ends a network forecasts; () where it forecasts no quantiles."""
+    return tuple(sorted(c.levels)) if c.loss == "quantile" else ()
+
+
+def numbers_per_output(c: ForecastSettings) -> int:
+    """Numbers that a network returns for each step and feature: the forecast, and two ends of each interval."""
+    return 1 + 2 * len(levels_of_network(c))
 
 
 class ForecastNetwork(nn.Module):
@@ -40,8 +53,11 @@ class ForecastNetwork(nn.Module):
     is multiplied by a gain that is learned, and zero at the start (a correction of the linear forecast).
 
     Args:
-        network: (B, T, D') to (B, H · D); the first D features of its input are those that are forecast.
+        network: (B, T, D') to (B, H · D); the first D features of its input are those that are forecast. With levels,
+            to (B, (1 + 2 L) · H · D): the forecast, and how far each end lies below or above the one before (see
+            `forecast_quantiles`).
         reference, base: see `ForecastSettings`.
+        levels: of L intervals whose ends are forecast, ascending, in percent.
     scale: (D,) float64, the root mean square of the changes x(t + h) − x(t), in whose units changes are read.
     correction: (D,) float64, s of linear autoregression.
     Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023; a network for what a linear
@@ -51,10 +67,18 @@ class ForecastNetwork(nn.Module):
     scale: Tensor
     correction: Tensor
 
-    def __init__(self, network: Network, spec: Spec, reference: str, base: str = "last-value") -> None:
+    def __init__(
+        self,
+        network: Network,
+        spec: Spec,
+        reference: str,
+        base: str = "last-value",
+        levels: tuple[float, ...] = (),
+    ) -> None:
         super().__init__()
         self.network = network
         self.spec = spec
+        self.levels = levels
         self.steps = future(spec).steps
         self.is_relative = reference == "last-value"
         network.standardize.is_fixed = self.is_relative  # changes are divided by the scale here
@@ -67,7 +91,7 @@ class ForecastNetwork(nn.Module):
             self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D') raw inputs to (B, H · D) changes since the last step in units of the scale."""
+        """(B, T, D') raw inputs to (B, H · D) changes in units of the scale; more with levels."""
         y: Tensor = self.network(self.network_input(x))
         return y if self.linear is None else self.gain * y
 
@@ -76,6 +100,11 @@ class ForecastNetwork(nn.Module):
         if self.linear is None:
             return x[:, -1:, : len(self.scale)].double()
         return self.linear.forecast(x)
+
+    @property
+    def output_scale(self) -> Tensor:
+        """(D,) s."""
+        return self.scale if self.linear is None else self.correction
 
     def network_input(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to the input of the network: changes since the last step, or the same values."""
@@ -89,15 +118,28 @@ class ForecastNetwork(nn.Module):
         """(B, H, D) float32 differences of the next steps y (B, H, D) from the simple forecast, in its units s."""
         return ((y.double() - self.simple_forecast(x)) * _inverse(self.output_scale)).float()
 
-    @property
-    def output_scale(self) -> Tensor:
-        """(D,) s."""
-        return self.scale if self.linear is None else self.correction
-
     def forecast(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H, D) float64 in the user's units."""
-        changes = self(x).double().reshape(x.shape[0], self.steps, -1)
-        y: Tensor = self.simple_forecast(x) + changes * self.output_scale  # (B, H, D)
+        return self._in_units(x, self(x)[:, : self.steps * len(self.scale)].reshape(x.shape[0], self.steps, -1))
+
+    def forecast_quantiles(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, D') raw inputs to forecasts (B, H, D) and distances of the ends of the intervals below and above it,
+        (B, L, H, D), float64 in the user's units.
+        """
+        median, below, above = self.quantile_changes(x)
+        return self._in_units(x, median), below.double() * self.output_scale, above.double() * self.output_scale
+
+    def quantile_changes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The median change (B, H, D), and distances of the quantiles below and above it, (B, L, H, D), in units of the
+        scale. Distances are sums of softplus(...) > 0, so quantiles do not cross.
+        """
+        count = len(self.levels)
+        y = self(x).reshape(x.shape[0], 1 + 2 * count, self.steps, len(self.scale))
+        ends = nn.functional.softplus(y[:, 1:])
+        return y[:, 0], ends[:, :count].cumsum(1), ends[:, count:].cumsum(1)
+
+    def _in_units(self, x: Tensor, changes: Tensor) -> Tensor:
+        y: Tensor = self.simple_forecast(x) + changes.double() * self.output_scale  # (B, H, D)
         return y
 
 
@@ -123,6 +165,8 @@ class ForecastObjective:
             custom: Tensor = self.custom_loss(model.forecast(batch.x), batch.y.double())
             return custom
         truth = model.changes(batch.x, batch.y)
+        if model.levels:
+            return mean_pinball_loss(model, batch.x, truth)
         return self.mean_loss(model, model(batch.x).reshape(truth.shape) - truth)
 
     def mean_loss(self, model: ForecastNetwork, error: Tensor) -> Tensor:
@@ -146,6 +190,23 @@ class ForecastObjective:
 
     def weights(self, samples: Samples) -> Tensor | None:
         return None
+
+
+def mean_pinball_loss(model: ForecastNetwork, x: Tensor, truth: Tensor) -> Tensor:
+    """Twice the mean pinball loss of the median and of the ends of all intervals, over the features that change.
+
+    Args:
+        x: (B, T, D') raw inputs. truth: (B, H, D) changes in units of the scale.
+    """
+    median, below, above = model.quantile_changes(x)
+    error = truth - median
+    losses = [pinball_loss(error, 0.5)]
+    for k, level in enumerate(model.levels):
+        low, high = tails(level)
+        losses += [pinball_loss(error + below[:, k], low), pinball_loss(error - above[:, k], high)]
+    varies = (model.output_scale > 0).float()  # (D,)
+    mean: Tensor = 2 * (torch.stack(losses) * varies).mean() * (len(varies) / varies.sum().clamp(min=1))
+    return mean
 
 
 def output_count(spec: Spec) -> int:

@@ -16,7 +16,9 @@ from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.recording_windows import RecordingWindows
 from snellen.metrics import forecasting
+from snellen.tasks.forecast import intervals
 from snellen.tasks.forecast.display import DISPLAY, future, own
+from snellen.tasks.forecast.interval_metrics import interval_metrics
 from snellen.tasks.forecast.step_errors import ABSOLUTE, EULER, MPJPE, headline, headline_errors, horizons, step_errors
 from snellen.tasks.forecast.views import views
 
@@ -35,14 +37,16 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
 
     Returns:
         said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps of these features;
-        recording and start (N,), where they lie; ids (N,).
+        recording and start (N,), where they lie; ids (N,); of a model with intervals see `intervals.stored`.
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.
     """
-    outputs, truth, recent, ids = [], [], [], []
+    outputs, truth, recent, ids, spreads = [], [], [], [], []
     with torch.inference_mode():
         for batch in data.samples(split, run.device).in_order():
-            outputs.append(model.forecast(batch.x).double().cpu())
+            spread = intervals.spread(model, batch.x)
+            outputs.append(spread.forecast.double().cpu())
+            spreads.append(spread)
             truth.append(batch.y.double().cpu())
             recent.append(own(batch.x[:, -2:], data.spec).double().cpu())
             ids.append(batch.ids.cpu())
@@ -68,6 +72,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
         "recording": recording,
         "start": start,
         "ids": all_ids,
+        **intervals.stored(model, spreads, split),
     }
 
 
@@ -108,7 +113,7 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
                 f"{name} at {time}": forecasting.mean_error(e.values[:, step], block, e.unit)
                 for time, step in horizons(spec).items()
             }
-    return metrics
+    return metrics | interval_metrics(predictions, block)
 
 
 def _window_errors(predictions: Predictions, spec: Spec) -> Tensor:
@@ -146,12 +151,19 @@ def _as_plain(values: Tensor, spec: Spec) -> PredictionDict:
 
 
 def predict_batch(model: Forecaster, x: Tensor, spec: Spec) -> list[PredictionDict]:
-    """Forecasts from a batch of raw inputs: {"forecast": {feature: H numbers}}."""
+    """Forecasts from a batch of raw inputs: {"forecast": {feature: H numbers}}, and "intervals", see
+    `intervals.as_plain`.
+    """
     with torch.inference_mode():
-        forecasts = model.forecast(x).double().cpu()
+        spread = intervals.spread(model, x)
+    forecasts = spread.forecast.double().cpu()
     if not bool(torch.isfinite(forecasts).all()):
         raise Diverged("A forecast is NaN or infinite", "Train with a smaller --lr, and check that window.")
-    return [_as_plain(one, spec) for one in forecasts]
+    plain, levels = [_as_plain(one, spec) for one in forecasts], intervals.available_levels(model)
+    if not levels:
+        return plain
+    bounds = intervals.as_plain(spread, levels, future(spec).names)
+    return [{**one, "intervals": ends} for one, ends in zip(plain, bounds, strict=True)]
 
 
 def truth(data: Dataset[Labelled], id: int) -> PredictionDict:
@@ -160,20 +172,28 @@ def truth(data: Dataset[Labelled], id: int) -> PredictionDict:
 
 
 class ExportedForecaster(nn.Module):
-    """Forecaster for export: the next steps in the user's units, as a named tensor."""
+    """Forecaster for export: the next steps in the user's units, and the ends of their intervals, as named tensors."""
 
     def __init__(self, model: Forecaster) -> None:
         super().__init__()
         self.model = model
+        self.levels = intervals.available_levels(model)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, T, D) raw inputs to "forecast" (B, H, D)."""
-        return {"forecast": self.model.forecast(x)}
+        """(B, T, D) raw inputs to "forecast" (B, H, D), "low_90" and "high_90" of the interval of 90 %."""
+        spread = intervals.spread(self.model, x)
+        ends = {"forecast": spread.forecast}
+        for k, level in self.levels.items():
+            ends[f"low_{level:g}"] = spread.forecast - spread.below[:, k]
+            ends[f"high_{level:g}"] = spread.forecast + spread.above[:, k]
+        return ends
 
 
 def export(model: Forecaster, spec: Spec) -> ExportedModel:
+    levels = intervals.available_levels(model).values()
+    names = ("forecast", *(f"{end}_{level:g}" for level in levels for end in ("low", "high")))
     return ExportedModel(
-        module=ExportedForecaster(model), outputs=(Output(name="forecast", columns=future(spec).names),)
+        module=ExportedForecaster(model), outputs=tuple(Output(name=n, columns=future(spec).names) for n in names)
     )
 
 
@@ -204,7 +224,7 @@ TASK: Task[Dataset[Labelled], Any] = Task(
     unit_count=lambda predictions, spec: len(errors(predictions, spec)),
     worst_samples=worst,
     truth=truth,
-    views=lambda predictions, data, spec: views(predictions, data, spec, worst),
+    views=lambda predictions, data, spec: views(predictions, data, spec, worst, _blocks(predictions, spec)),
     export=export,
     display=DISPLAY,
     diagnosis=DIAGNOSIS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from snellen.core.views import Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import forecasting
 from snellen.tasks.forecast.display import future, steps_text
+from snellen.tasks.forecast.interval_views import coverage_views, fan_chart, past_errors, time_axis
 from snellen.tasks.forecast.motion_views import motion_views
 from snellen.tasks.forecast.step_errors import headline, headline_errors
 
@@ -25,8 +25,12 @@ MAX_POINTS = 600  # steps of a recording that is shown
 Worst = Callable[[Predictions, Spec, int], Tensor]
 
 
-def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: Worst) -> list[View]:
-    """Views of the forecasts of a split."""
+def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: Worst, block: Tensor) -> list[View]:
+    """Views of the forecasts of a split.
+
+    Args:
+        block: (N,) block of each window, see `metrics.forecasting`.
+    """
     if not len(predictions["ids"]):
         return []
     skeleton = future(spec).skeleton
@@ -43,13 +47,15 @@ def views(predictions: Predictions, data: Dataset[Labelled], spec: Spec, worst: 
     typical = int(torch.argsort(errors.mean((1, 2)), stable=True)[len(errors) // 2])
     return [
         _by_horizon(predictions, errors, last_errors, spec),
+        past_errors(errors, spec),
+        *coverage_views(predictions, spec, block),
         *(_along_recording(predictions, k, spec) for k in moving[:MAX_PLOTS]),
         *(
-            _window(predictions, data, typical, k, spec, "Window of median error")
+            fan_chart(predictions, data, typical, k, spec, "Window of median error")
             for k in _largest_change(predictions, typical, moving)
         ),
         *(
-            _window(predictions, data, row, _worst_feature(errors, row), spec, "Worst")
+            fan_chart(predictions, data, row, _worst_feature(errors, row), spec, "Worst")
             for row in rows[:MAX_PLOTS].tolist()
         ),
         _by_feature(errors, last_errors, spec),
@@ -67,17 +73,9 @@ def _largest_change(predictions: Predictions, row: int, moving: list[int]) -> li
     return sorted(moving, key=lambda k: -float(change[k]))[:MAX_PLOTS]
 
 
-def _ahead(spec: Spec) -> tuple[float, str]:
-    """The length of a step on the axis of time, and the name of the axis."""
-    target = future(spec)
-    if target.duration is None:
-        return 1.0, "steps ahead"
-    return target.duration, f"ahead [{target.duration_unit}]" if target.duration_unit else "ahead"
-
-
 def _by_horizon(predictions: Predictions, errors: Tensor, last_errors: Tensor, spec: Spec) -> Plot:
     recent = predictions["recent"]
-    step, axis = _ahead(spec)
+    step, axis = time_axis(spec)
     x = [step * h for h in range(1, errors.shape[1] + 1)]
     curves = {"model": errors, "last value": last_errors}
     if recent.shape[1] > 1:  # a window of one step has no velocity
@@ -108,29 +106,6 @@ def _along_recording(predictions: Predictions, feature: int, spec: Spec) -> Plot
             Series(name="forecast", x=time.tolist(), y=predictions["said"][of_longest, -1, feature].tolist()),
         ],
         caption=f"Each forecast is made {steps_text(steps)} before.",
-    )
-
-
-def _window(predictions: Predictions, data: Dataset[Labelled], row: int, feature: int, spec: Spec, title: str) -> Plot:
-    """One feature of a window, its future and the forecast."""
-    id = int(predictions["ids"][row])
-    past = data.source.read(np.array([id]), data.preprocessing)[0, :, feature].double()
-    step, axis = _ahead(spec)
-    before = [step * k for k in range(1 - len(past), 1)]
-    after = [step * h for h in range(1, future(spec).steps + 1)]
-    now = [float(past[-1])]
-    return Plot(
-        title=f"{title}: {future(spec).names[feature]}",
-        x=axis,
-        y=future(spec).names[feature],
-        series=[
-            Series(
-                name="truth", x=[*before, *after], y=[*past.tolist(), *predictions["truth"][row, :, feature].tolist()]
-            ),
-            Series(name="forecast", x=[0.0, *after], y=[*now, *predictions["said"][row, :, feature].tolist()]),
-            Series(name="last value", x=[0.0, after[-1]], y=now * 2),
-        ],
-        caption=data.name(id),
     )
 
 
