@@ -19,12 +19,17 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "voc": "Pascal VOC: boxes in one XML file per image",
     "labelme": "LabelMe: polygons, rectangles and circles in one JSON file per image",
     "yolo": "YOLO: boxes, polygons or keypoints in one text file per image",
+    "json-sequences": "JSON lines, each one sequence of any number of steps with its target",
     "table": "CSV and JSON lines of numbers and categories, or of image names with their targets",
     "meshes": "OBJ, OFF and PLY meshes in one folder per class, as points of their surfaces",
     "audio": "recordings (WAV, FLAC, MP3, OGG) in one folder per class, or with the class in the file name",
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
     "folder": "images in one folder per class, with or without train, val and test",
+<<<<<<< HEAD
     "motion": "human motion to forecast: AMC files with their ASF, BVH, or exponential maps in text",
+=======
+    "sequences": "one text or NPY file for each sequence, in one folder per class",
+>>>>>>> sequences
     "recordings": "recordings to forecast: one text file of numbers each, one CSV file, or an array (N, T, D)",
     "image-surface": "one image whose colour is fitted as a function of the position, with --task regress",
 }

@@ -214,15 +214,15 @@ def _target_key(path: Path, first: dict[str, Any], key: str, options: OpenOption
         if name in names and kind in KINDS:
             return name, kind
         raise UsageError(f"{path} has no key {options.target[0]!r}", suggest_name(options.target[0], names))
-    found = [name for word in TARGET_NAMES for name in names if name.lower() in (word, "class")]
-    if not found and options.optional_target:
+    named = [name for word in (*TARGET_NAMES, "class") for name in names if name.lower() == word]
+    if not named and options.optional_target:
         return None, None
-    if not found:
+    if not named:
         raise DataError(
             f"{path} has no key of a target: {', '.join(map(repr, first))}",
             f"Name one with --target KEY, or as {', '.join(TARGET_NAMES)} or class.",
         )
-    return found[0], None
+    return named[0], None
 
 
 def _column(path: Path, lines: list[tuple[int, dict[str, Any]]], key: str, what: str) -> list[Any]:
@@ -230,9 +230,9 @@ def _column(path: Path, lines: list[tuple[int, dict[str, Any]]], key: str, what:
     cells = []
     for number, line in lines:
         if line.get(key) is None or isinstance(line[key], list | dict):
-            found = short_repr(line[key]) if line.get(key) is not None else "missing"
+            shown = short_repr(line[key]) if line.get(key) is not None else "missing"
             raise DataError(
-                f"{path}, line {number}: the {what} {key!r} is {found}",
+                f"{path}, line {number}: the {what} {key!r} is {shown}",
                 "Give one string or number for each sequence; a target at every step needs arrays (NPZ).",
             )
         cells.append(line[key])
