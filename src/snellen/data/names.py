@@ -25,11 +25,8 @@ FORMATS: dict[str, str] = {  # the formats of `snellen.data.formats`; a test com
     "audio": "recordings (WAV, FLAC, MP3, OGG) in one folder per class, or with the class in the file name",
     "pairs": "images with a mask or a dense map each: classes, instances, depth, normals, edges, flow",
     "folder": "images in one folder per class, with or without train, val and test",
-<<<<<<< HEAD
     "motion": "human motion to forecast: AMC files with their ASF, BVH, or exponential maps in text",
-=======
     "sequences": "one text or NPY file for each sequence, in one folder per class",
->>>>>>> sequences
     "recordings": "recordings to forecast: one text file of numbers each, one CSV file, or an array (N, T, D)",
     "image-surface": "one image whose colour is fitted as a function of the position, with --task regress",
 }
