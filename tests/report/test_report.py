@@ -18,7 +18,7 @@ from snellen.report.html_text import clean
 from snellen.report.pages.ladder import Rung, cost_plot, ladder_page
 from snellen.report.pages.run import best_model_sections, report_html
 from snellen.report.pages.sections import data_section, findings_html, rerun_command, rerun_html
-from snellen.report.pages.verdicts import baseline_verdict, headline_html
+from snellen.report.pages.verdicts import baseline_verdict, headline_html, interval_caption
 
 ORDER = [
     "Diagnosis",
@@ -175,6 +175,12 @@ def test_an_error_is_better_when_it_is_smaller(numbers_run: TrainedRun) -> None:
 def test_an_undefined_headline_has_its_reason(digits_run: TrainedRun) -> None:
     text = headline_html("accuracy", Metric(value=None, reason="the split is <empty>"), "test", digits_run.spec)
     assert text == "accuracy is undefined over 270 test images: the split is &lt;empty&gt;"
+
+
+def test_the_reason_of_a_missing_interval_is_no_part_of_the_headline(digits_run: TrainedRun) -> None:
+    metric = Metric(value=20.44, unit="mm", higher_is_better=False, reason="no interval: fewer than 5 blocks")
+    assert headline_html("MPJPE", metric, "test", digits_run.spec).startswith("<b>20.44 mm</b> MPJPE over ")
+    assert interval_caption("MPJPE", metric, 182) == "No interval: fewer than 5 blocks."
 
 
 def test_the_model_card_has_front_matter_metrics_and_limits(digits_run: TrainedRun) -> None:

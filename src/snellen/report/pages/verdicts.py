@@ -32,16 +32,19 @@ def headline_html(name: str, metric: Metric, split: str, spec: Spec) -> str:
     if metric.value is None:
         return f"{escape(name)} is undefined over {samples}: {escape(metric.reason)}"
     pattern = _HEADLINES.get(name, "{m} " + escape(name) + " over {n} {s} {w}")
-    text = pattern.format(m=f"<b>{escape_nowrap(str(metric))}</b>", n=count, s=SPLITS[split], w=samples_noun(spec))
+    shown = str(metric) if metric.low is not None else _without_interval(metric)
+    text = pattern.format(m=f"<b>{escape_nowrap(shown)}</b>", n=count, s=SPLITS[split], w=samples_noun(spec))
     return text[0].upper() + text[1:]
 
 
 def interval_caption(name: str, metric: Metric, count: int) -> str:
-    """What ± means, and that a bootstrap of few samples is less than 95 % sure.
+    """Why there is no interval; else what ± means, and that a bootstrap of few samples is less than 95 % sure.
 
     Args:
         name: of the metric. count: number of samples of the split.
     """
+    if metric.value is not None and metric.low is None and metric.reason:
+        return f"{metric.reason[0].upper()}{metric.reason[1:]}."
     if not metric.over:
         return ""
     caption = f"± is half the width of the 95 % confidence interval over {metric.over}."
@@ -77,7 +80,7 @@ def baseline_verdict(
             )
         return f"Better than {baseline}, outside the 95 % confidence interval; {difference}.", "good"
     if better and ours.low is None:
-        return f"Better than {baseline}; {ours.reason or 'no interval'}.", "warning"
+        return f"Better than {baseline}, without an interval.", "warning"
     if better:
         return f"Better than {baseline}, but within the 95 % confidence interval.", "warning"
     return f"Not better than {baseline}.", "warning"
