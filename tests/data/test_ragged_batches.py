@@ -46,7 +46,7 @@ def equal(a: Tensor, b: Tensor) -> bool:
 @settings(max_examples=60, deadline=None)
 def test_an_epoch_has_every_sequence_once_at_its_own_length(lengths: list[int], size: int, epoch: int) -> None:
     parts = sequences(lengths)
-    batches = Batches(samples(parts), size, seed=1)
+    batches = Batches(samples(parts), size, seed=1, group_by_length=epoch > 0)
     steps = [batches.at(epoch * len(batches) + step) for step in range(len(batches))]
     assert torch.equal(torch.cat([batch.ids for batch in steps]).sort().values, torch.arange(len(parts)))
     for step, batch in enumerate(steps):
@@ -83,7 +83,7 @@ def test_the_order_of_all_other_data_is_the_permutation_of_the_epoch() -> None:
         data = Samples(source, torch.arange(50), torch.arange(50), Preprocessing(), x)
         for epoch in range(2):
             expected = permutation(50, 4, "order", epoch)
-            batches = Batches(data, 8, seed=4)
+            batches = Batches(data, 8, seed=4, group_by_length=True)
             steps = [batches.at(epoch * len(batches) + step) for step in range(len(batches))]
             assert torch.equal(torch.cat([b.ids for b in steps]), expected)
             assert torch.equal(torch.cat([b.x for b in steps]), x[expected])
@@ -94,7 +94,7 @@ def test_resident_and_read_batches_are_equal() -> None:
     resident, source = samples(parts), sequence_source(parts)
     read = Samples(source, resident.ids, resident.y, Preprocessing(), None)
     for step in range(6):
-        a, b = Batches(resident, 2, 0).at(step), Batches(read, 2, 0).at(step)
+        a, b = (Batches(one, 2, 0, group_by_length=True).at(step) for one in (resident, read))
         assert equal(a.x, b.x)
         assert torch.equal(a.ids, b.ids)
     in_order = list(resident.in_order(4))

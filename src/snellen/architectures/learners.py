@@ -47,7 +47,8 @@ def from_architecture(
         kind.prepare(model, data)
         objective = kind.objective(data.spec, c.task, run)
         augmentation = getattr(c.network, "augment", None)  # of images
-        fit_supervised(model, objective, data, run, c.network.training, augmentation)
+        group = getattr(c.network, "group_by_length", False)  # of sequences
+        fit_supervised(model, objective, data, run, c.network.training, augmentation, group_by_length=group)
 
     return Learner[Any, Dataset[Labelled], M](
         name=architecture.name,
