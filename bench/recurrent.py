@@ -2,8 +2,8 @@
 
 Ours is the learner of `snellen train --model lstm`: each shuffled batch is padded to its longest sequence; "grouped" is
 with `--group-by-length`. The plain loop packs the same batches (`pack_padded_sequence`), with the same network and
-weights, optimizer and clipping, so the losses of the first steps are equal up to rounding. "torch padded" pads each batch to its
-longest sequence and takes the state after the last step.
+weights, optimizer and clipping, so the losses of the first steps are equal up to rounding. "torch padded" pads
+each batch to its longest sequence and takes the state after the last step.
 """
 
 from __future__ import annotations
