@@ -22,6 +22,8 @@ ORDER = (
     "det_train",
     "det_train_gpu",
     "loop_overhead",
+    "recurrent",
+    "sequence_memory",
     "startup",
     "serving",
     "ladder",

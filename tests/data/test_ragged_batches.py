@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import snellen
+from snellen.api import RunOptions
+from snellen.core import file_io
 from snellen.core.random import permutation
 from snellen.core.spec import Input, Preprocessing
 from snellen.data.batches import POOL, Batches, length_buckets
@@ -46,7 +50,7 @@ def equal(a: Tensor, b: Tensor) -> bool:
 @settings(max_examples=60, deadline=None)
 def test_an_epoch_has_every_sequence_once_at_its_own_length(lengths: list[int], size: int, epoch: int) -> None:
     parts = sequences(lengths)
-    batches = Batches(samples(parts), size, seed=1)
+    batches = Batches(samples(parts), size, seed=1, group_by_length=epoch > 0)
     steps = [batches.at(epoch * len(batches) + step) for step in range(len(batches))]
     assert torch.equal(torch.cat([batch.ids for batch in steps]).sort().values, torch.arange(len(parts)))
     for step, batch in enumerate(steps):
@@ -83,7 +87,7 @@ def test_the_order_of_all_other_data_is_the_permutation_of_the_epoch() -> None:
         data = Samples(source, torch.arange(50), torch.arange(50), Preprocessing(), x)
         for epoch in range(2):
             expected = permutation(50, 4, "order", epoch)
-            batches = Batches(data, 8, seed=4)
+            batches = Batches(data, 8, seed=4, group_by_length=True)
             steps = [batches.at(epoch * len(batches) + step) for step in range(len(batches))]
             assert torch.equal(torch.cat([b.ids for b in steps]), expected)
             assert torch.equal(torch.cat([b.x for b in steps]), x[expected])
@@ -94,7 +98,7 @@ def test_resident_and_read_batches_are_equal() -> None:
     resident, source = samples(parts), sequence_source(parts)
     read = Samples(source, resident.ids, resident.y, Preprocessing(), None)
     for step in range(6):
-        a, b = Batches(resident, 2, 0).at(step), Batches(read, 2, 0).at(step)
+        a, b = (Batches(one, 2, 0, group_by_length=True).at(step) for one in (resident, read))
         assert equal(a.x, b.x)
         assert torch.equal(a.ids, b.ids)
     in_order = list(resident.in_order(4))
@@ -135,6 +139,36 @@ def test_statistics_are_those_of_the_padded_sequences() -> None:
         assert torch.equal(a, b)
 
 
+def test_resuming_with_length_buckets_and_cuts_is_bit_identical(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, lengths = np.random.default_rng(0), np.arange(60) % 9 + 2
+    x = rng.normal(size=(lengths.sum(), 2)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(60) % 2, lengths=lengths)
+    write_tensors, saves = file_io.write_tensors, 0
+
+    def train(out: str) -> Path:
+        options = RunOptions(threads=1, report=False, save_every=0.0)
+        settings = {"epochs": 2, "batch_size": 8, "bptt": 4, "group_by_length": True}
+        return snellen.train(str(tmp_path / "a.npz"), "gru", out=tmp_path / out, options=options, **settings).folder
+
+    def stop_at_the_fifth(path: Path, *arguments: Any) -> str:
+        nonlocal saves
+        saves += path.parent.name == "state"
+        if saves == 5:
+            raise KeyboardInterrupt
+        return write_tensors(path, *arguments)
+
+    whole = train("whole")
+    monkeypatch.setattr(file_io, "write_tensors", stop_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped")
+    monkeypatch.undo()
+    snellen.resume(tmp_path / "stopped", options=RunOptions(threads=1, report=False))
+    for name in ("model.safetensors", "history.jsonl"):
+        assert (whole / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
+
+
 def test_copies_are_sequences_of_equal_steps() -> None:
     parts = sequences([3, 4, 3, 5])
     parts += [parts[1].clone(), parts[3][:4]]
@@ -153,6 +187,17 @@ def test_other_samples_do_not_change_the_identity_of_a_sequence(tmp_path: Path) 
         np.savez(tmp_path / f"{name}.npz", x=np.concatenate(x), y=y, lengths=[len(one) for one in x])
         digests.append(identify(dataset(tmp_path / f"{name}.npz")).contents)
     assert np.array_equal(digests[0], digests[1][:-1])
+
+
+def test_numbers_that_float32_cannot_hold_are_float64_wherever_they_are(tmp_path: Path) -> None:
+    lengths = np.arange(20) % 3 + 2
+    x = np.zeros((lengths.sum(), 2))
+    x[50] = 1 / 3, 1e100
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(20) % 2, lengths=lengths)
+    data = dataset(tmp_path / "a.npz")
+    assert data.spec.input.dtype == "float64"
+    values = data.source.read(np.arange(20), Preprocessing())
+    assert torch.equal(values[~values.isnan()].view(-1, 2), torch.from_numpy(x))
 
 
 def test_windows_and_their_futures_are_gathered_when_they_are_selected() -> None:

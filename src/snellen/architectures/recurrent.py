@@ -34,6 +34,9 @@ class GRUSettings:
     bptt: Annotated[int, Limit(min=1)] | None = None
     """Truncated backpropagation through time: steps after which training cuts the gradients, while the state is carried
     on, so that memory does not grow with the steps; auto: no cuts."""
+    group_by_length: bool = False
+    """Length buckets: batches of sequences of similar lengths, so that there is less padding; less accurate where
+    classes differ in length. No effect on sequences of one length."""
     training: TrainingSettings = TrainingSettings(epochs=20, lr=0.003, clip_grad=1.0)
 
 

@@ -37,9 +37,8 @@ class Batches:
         seed: seed of order and augmentation.
         augment: augmentation of images; `value_range` is the range of their values.
         weights: (N,) relative sampling frequency of each sample; None: each once per epoch.
-
-    Samples of several lengths in memory are batched with others of similar length, see `length_buckets`; a batch is as
-    long as its longest sample.
+        group_by_length: whether samples of several lengths in memory are batched with others of similar length, see
+            `length_buckets`. A batch of them is as long as its longest sample in any case.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class Batches:
         augment: Augment | None = None,
         value_range: tuple[float, float] = (0.0, 255.0),
         weights: Tensor | None = None,
+        group_by_length: bool = False,
     ) -> None:
         self.samples = samples
         self.size = self.samples_per_batch = min(size, len(samples))
@@ -57,6 +57,7 @@ class Batches:
         self.augment = augment if augment else None
         self.value_range = value_range
         self.weights = weights
+        self.group_by_length = group_by_length
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         full, left = divmod(len(samples), self.size)
         self._steps = full + (left > 1)
@@ -90,7 +91,7 @@ class Batches:
             else:
                 rng = generator(self.seed, "order", epoch)
                 order = torch.multinomial(self.weights.double(), count, replacement=True, generator=rng)
-            if self.samples.lengths is not None:
+            if self.group_by_length and self.samples.lengths is not None:
                 order = length_buckets(order, self.samples.lengths, self.size, self.seed, epoch)
             self._epoch, self._order = epoch, order.to(self.samples.device)
         return self._order

@@ -102,11 +102,13 @@ class SampleSplit:
     Args:
         augmentation: of images; None: there is none.
         weights: the samples to their (N,) relative sampling frequencies; None: each once per epoch.
+        group_by_length: see `Batches`.
     """
 
     samples: Samples
     augmentation: Augment | None
     weights: Callable[[Samples], Tensor | None]
+    group_by_length: bool = False
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -128,7 +130,8 @@ class SampleSplit:
         return SampleSplit(fixed, Augment(), self.weights)
 
     def batches(self, size: int, seed: int, value_range: tuple[float, float]) -> Batches:
-        return Batches(self.samples, size, seed, self.augmentation, value_range, self.weights(self.samples))
+        weights = self.weights(self.samples)
+        return Batches(self.samples, size, seed, self.augmentation, value_range, weights, self.group_by_length)
 
 
 def fit_supervised(
@@ -139,8 +142,10 @@ def fit_supervised(
     settings: TrainingSettings,
     augmentation: Augment | None,
     compute_gradients: Callable[[M, Labelled], Tensor] | None = None,
+    group_by_length: bool = False,
 ) -> None:
     """Train on samples with one target each, see `fit_network`."""
-    split = SampleSplit(data.samples("train", run.device, run.message), augmentation, objective.weights)
+    train = data.samples("train", run.device, run.message)
+    split = SampleSplit(train, augmentation, objective.weights, group_by_length)
     validation = data.samples("val", run.device) if len(data.splits["val"]) and not settings.overfit else None
     fit_network(model, objective, split, validation, run, settings, data.value_range, compute_gradients)

@@ -61,9 +61,7 @@ class RaggedSequences:
         parts = []
         for part, lengths in zip(self.splits, self.lengths, strict=True):
             values = self.file.read(part.x)
-            is_double = array_to_tensor(values[:1]).element_size() > 4
             rows = values[:, :longest][np.arange(longest) < lengths[:, None]] if values.ndim == 3 else values
-            rows = rows.astype("float64" if is_double else "float32")
             bad = np.unique(np.repeat(np.arange(len(lengths)), lengths)[~np.isfinite(rows).all(1)])
             if len(bad):
                 shown = ", ".join(map(str, bad[:5].tolist())) + (" ..." if len(bad) > 5 else "")
@@ -71,8 +69,9 @@ class RaggedSequences:
                     f"{self.file.path}: {part.x!r} holds NaN or infinity in {len(bad):,} samples: {shown}",
                     "Fix or remove these samples.",
                 )
-            parts.append(rows)
-        flat = array_to_tensor(np.concatenate(parts))
+            exact = array_to_tensor(rows)
+            parts.append(exact if exact.is_floating_point() else exact.float())
+        flat = torch.cat([part.double() for part in parts] if len({part.dtype for part in parts}) > 1 else parts)
         dtype = str(flat.dtype).removeprefix("torch.")
         of_each = torch.from_numpy(np.concatenate(self.lengths))
         if int(of_each.min()) == longest:
