@@ -51,15 +51,10 @@ def from_architecture(
         load_pretrained(architecture, init_of(c.network), cast(Network, model.network), run)
         kind.prepare(model, data)
         objective = kind.objective(data.spec, c.task, run)
-<<<<<<< HEAD
         reads_itself = front_ends.front_end_of(architecture, data.spec.modality) is None
         augmentation = getattr(c.network, "augment", None) if reads_itself else None  # of images
-        fit_supervised(model, objective, data, run, c.network.training, augmentation)
-=======
-        augmentation = getattr(c.network, "augment", None)  # of images
         group = getattr(c.network, "group_by_length", False)  # of sequences
         fit_supervised(model, objective, data, run, c.network.training, augmentation, group_by_length=group)
->>>>>>> speed
 
     return Learner[Any, Dataset[Labelled], M](
         name=architecture.name,
