@@ -77,6 +77,42 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     ):
         group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
     group.add_argument(
+        "--known",
+        metavar="COLUMN[,COLUMN]",
+        help="Columns of a table of time series that are known in advance, such as prices or holidays (default: none)",
+    )
+    group.add_argument(
+        "--calendar",
+        action=argparse.BooleanOptionalAction,
+        help="Calendar features, known in advance: sine and cosine of the time of day, day of the week and day of the "
+        "year (default: yes, where the times are dates)",
+    )
+    group.add_argument(
+        "--season",
+        metavar="STEPS",
+        type=int_at_least(1),
+        help="Steps of a season (default: by the duration of a step, as 7 days or 24 hours, else by autocorrelation; "
+        "printed)",
+    )
+    group.add_argument(
+        "--gaps",
+        choices=["interpolate", "split"],
+        help="Missing steps and cells of time series: interpolate, linear interpolation of gaps of at most --max-gap "
+        "steps, and a split at longer ones; split, a split into two series at each (default: they are an error)",
+    )
+    group.add_argument(
+        "--max-gap",
+        metavar="STEPS",
+        type=int_at_least(1),
+        help="Consecutive missing steps that --gaps interpolate fills, at most (default 10)",
+    )
+    group.add_argument(
+        "--resample",
+        metavar="PERIOD",
+        help="Period whose mean is one step of a time series: a number and s, min, h, d, w or mo, as 15min (default: "
+        "each row is a step, and unequal steps are an error)",
+    )
+    group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
         type=_pages_choice,
@@ -243,10 +279,10 @@ def open_data(args: argparse.Namespace) -> Experience:
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
     from snellen.data.experience import open_experience, require_samples
-    from snellen.data.formats import OpenOptions, needs_no_target, target_of_task
+    from snellen.data.formats import OpenOptions, is_future_task, needs_no_target, target_of_task
 
     values = vars(args)
-    target, inputs = values.get("target"), values.get("inputs")
+    target, inputs, known = values.get("target"), values.get("inputs"), values.get("known")
     options = OpenOptions(
         format=values.get("data_format"),
         target=tuple(target.split(",")) if target else target_of_task(values.get("task"), args.data),
@@ -259,6 +295,13 @@ def open_data(args: argparse.Namespace) -> Experience:
         horizon=values.get("horizon"),
         window=values.get("window"),
         stride=values.get("window_stride"),
+        future=is_future_task(values.get("task")),
+        known=tuple(known.split(",")) if known else (),
+        calendar=values.get("calendar"),
+        season=values.get("season"),
+        gaps=values.get("gaps"),
+        max_gap=values.get("max_gap"),
+        resample=values.get("resample"),
         pages=values.get("pages"),
         nodata=values.get("nodata"),
         mesh_points=values.get("mesh_points"),

@@ -232,6 +232,23 @@ class Boxes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeSteps:
+    """How the rows of a table of time series become equal steps, and what is computed from their times.
+
+    Args:
+        resample: period whose mean is one step, as "1d"; "": each row is a step.
+        gaps: what is done at missing steps and cells.
+        max_gap: consecutive missing steps that are interpolated, at most; the series is split at longer gaps.
+        calendar: names of the calendar features, the last of the features that are known in advance.
+    """
+
+    resample: str = ""
+    gaps: Literal["error", "interpolate", "split"] = "error"
+    max_gap: int = 10
+    calendar: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Future:
     """The next steps of the first D features of the input sequence: (steps, D) numbers in the user's units.
 
@@ -243,6 +260,8 @@ class Future:
         known: number of the last features of the input that are known in advance. They are read H steps early: step t
             of a window has their value at t + H, so the last H steps of a window, which has at least as many, have
             their values at the steps that are forecast.
+        season: steps of a season; None where there is none.
+        time_steps: of series in a table; None of other recordings.
     """
 
     sample_noun: ClassVar[str] = "windows"  # what the samples are
@@ -253,6 +272,8 @@ class Future:
     duration_unit: str = ""
     inputs: tuple[str, ...] = ()
     known: int = 0
+    season: int | None = None
+    time_steps: TimeSteps | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
     of_tables = {"inputs": options.inputs, "sequence-id": options.sequence_id, "time": options.time}
     given = next((name for name, value in of_tables.items() if value), None)
-    if given is not None and format.name != "table":
+    if given is not None and format.name != "table" and not format.future:
         raise UsageError(f"--{given} applies to tables; {path} is read as {format.name}", f"Omit --{given}.")
     if options.modality is not None and format.name != "arrays" and not format.future:
         raise UsageError(

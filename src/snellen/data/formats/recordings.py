@@ -7,7 +7,7 @@ enough, else each is split in time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +32,17 @@ from snellen.data.formats.recording_splits import (
     recording_splits,
     short_findings,
 )
+from snellen.data.formats.recordings_read import RecordingsRead, window_steps
+from snellen.data.formats.season import season_by_autocorrelation
+from snellen.data.formats.series_recordings import read_series_recordings
+from snellen.data.formats.series_table import is_series_table
 from snellen.data.formats.series_text import SUFFIXES, SeriesText, read_series, sniff_width
 from snellen.data.formats.table_columns import to_exact
+from snellen.data.formats.table_text import SUFFIXES as TABLES
 from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
+from snellen.data.splits import SPLIT_FRACTIONS
 
-DEFAULT_HORIZON = 10
 MIN_STEPS = 20  # of a text file that is recognised as a recording
 _SNIFFED = 4  # files whose start is read to recognise a folder
 
@@ -81,7 +86,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     read = _read(path, options)
     names = read.names
     _check_range(path, read.recordings, names)
-    window, horizon, stride = _steps(read.recordings, options)
+    season, why = read.season
+    window, horizon, stride = window_steps(read.recordings, options, season)
+    if season is None:
+        season, why = _season_in(read.recordings, len(read.forecast), window)
     usable = [r for r in read.recordings if len(r.values) >= window + horizon]
     if not usable:
         longest = max(len(r.values) for r in read.recordings)
@@ -93,7 +101,15 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     short = [r for r in read.recordings if len(r.values) < window + horizon]
     values = to_exact(np.concatenate([r.values for r in usable]))
     source = RecordingWindows(
-        values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride
+        values,
+        [len(r.values) for r in usable],
+        [r.name for r in usable],
+        window,
+        horizon,
+        stride,
+        forecast=len(read.forecast),
+        known=read.known,
+        when=None if read.when is None else partial(read.when, [read.recordings.index(r) for r in usable]),
     )
     _check_memory(path, source)
     of_recording, copies = recording_groups(usable, options)
@@ -105,20 +121,36 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         source=source,
         inputs={
             "sequence": Input(
-                modality="sequence", shape=(window, len(names)), dtype=str(values.dtype).removeprefix("torch.")
+                modality="sequence",
+                shape=(window, len(names)),
+                dtype=str(values.dtype).removeprefix("torch."),
+                columns=read.columns,
+                sequence_id=read.id,
+                time=read.time,
             )
         },
-        target=Future(names=names, steps=horizon, duration=read.duration, duration_unit=read.unit),
+        target=Future(
+            names=read.forecast,
+            steps=horizon,
+            duration=read.duration,
+            duration_unit=read.unit,
+            inputs=names if names != read.forecast else (),
+            known=read.known,
+            season=season,
+            time_steps=read.time_steps,
+        ),
         truth=source.future(np.arange(len(source))),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
         recognised_as=f"{read.description} of {len(values):,} steps and {len(names):,} features{read.times}: "
         f"{len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
-        f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); {division}",
+        f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); "
+        f"{_season_text(season, why)}{division}",
         findings=(
             *unused_files_findings(read.skipped),
             *short_findings(short, window + horizon),
-            *constant_findings(path, usable, names),
+            *constant_findings(path, usable, read.forecast),
+            *read.findings,
             *copies,
         ),
         files={"found": read.files, "used": read.files - len(skipped), "set aside": len(skipped)}
@@ -128,22 +160,10 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """Recordings as read. times: of a step, for the user; "" without. files: number found."""
-
-    recordings: Sequence[Recording]
-    names: tuple[str, ...]
-    description: str
-    duration: float | None = None
-    unit: str = ""
-    times: str = ""
-    files: int = 1
-    skipped: tuple[Skipped, ...] = ()
-
-
-def _read(path: Path, options: OpenOptions) -> _Read:
+def _read(path: Path, options: OpenOptions) -> RecordingsRead:
     """Read all recordings at a path."""
+    if is_series_table(path, options):
+        return read_series_recordings(path, options)
     if not path.is_dir() and path.suffix.lower() in (*NPY, *NPZ, *HDF5):
         recordings = [Recording(name=name, split=split, values=x) for name, split, x in read_recordings(path)]
         widths = sorted({r.values.shape[1] for r in recordings})
@@ -154,7 +174,7 @@ def _read(path: Path, options: OpenOptions) -> _Read:
             )
         names = tuple(f"feature {k + 1}" for k in range(widths[0]))
         description = "one recording" if len(recordings) == 1 else f"{len(recordings):,} recordings"
-        return _Read(recordings=recordings, names=names, description=description)
+        return RecordingsRead(recordings=recordings, names=names, description=description)
     skipped: list[Skipped] = []
     if path.is_dir():
         recordings, first = _read_folder(path, options, skipped)
@@ -163,7 +183,7 @@ def _read(path: Path, options: OpenOptions) -> _Read:
         first = read_series(path)
         recordings, description = [Recording(name=path.name, split=None, values=first.values)], "one recording"
     step = "" if first.duration is None else f"{first.duration:g} {first.unit}".rstrip()
-    return _Read(
+    return RecordingsRead(
         recordings=recordings,
         names=first.names,
         description=description,
@@ -173,6 +193,18 @@ def _read(path: Path, options: OpenOptions) -> _Read:
         files=len(recordings) + len(skipped),
         skipped=tuple(skipped),
     )
+
+
+def _season_in(recordings: Sequence[Recording], features: int, window: int) -> tuple[int | None, str]:
+    """The season of the training part by autocorrelation, up to the length of the window."""
+    training = [r for r in recordings if r.split in (None, 0)]
+    fraction = 1 - SPLIT_FRACTIONS[1] - SPLIT_FRACTIONS[2]
+    parts = [r.values[: round(fraction * len(r.values)), :features] for r in training]
+    return season_by_autocorrelation(parts, window), "by autocorrelation"
+
+
+def _season_text(season: int | None, why: str) -> str:
+    return "" if season is None else f"a season of {plural(f'{season:,}', 'step')} ({why}; another: --season); "
 
 
 def _check_memory(path: Path, source: RecordingWindows) -> None:
@@ -189,19 +221,31 @@ def _check_memory(path: Path, source: RecordingWindows) -> None:
 
 def _check_options(path: Path, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to recordings."""
-    if options.target not in ((), (FUTURE,)):
+    given = {
+        "target": options.target not in ((), (FUTURE,)) and ",".join(options.target),
+        "inputs": options.inputs,
+        "sequence-id": options.sequence_id,
+        "time": options.time,
+        **{flag: value for flag, value in options.of_series.items() if flag != "season"},
+    }
+    named = next(
+        (f"--{flag} {value if flag == 'target' else ''}".rstrip() for flag, value in given.items() if value), None
+    )
+    if named is not None and not is_series_table(path, options):
         raise UsageError(
-            f"--target {','.join(options.target)} does not apply to recordings, whose future is the target",
-            f"Omit it, or give --target {FUTURE}: all columns are forecast.",
+            f"{named} does not apply to these recordings, whose columns are all forecast",
+            f"Omit it, or give one table of time series ({', '.join(TABLES)}).",
         )
+    if options.max_gap is not None and options.gaps != "interpolate":
+        raise UsageError("--max-gap applies to --gaps interpolate", "Give both, or omit --max-gap.")
     if options.impute is not None:
-        raise UsageError("--impute does not apply to recordings", "Interpolate missing steps, and omit it.")
+        raise UsageError("--impute does not apply to recordings", "Use --gaps interpolate, for a table of time series.")
     if options.modality not in (None, "sequence"):
         raise UsageError(f"--modality {options.modality} does not apply to recordings", "Omit --modality.")
     for name, count in (("horizon", options.horizon), ("window", options.window), ("window-stride", options.stride)):
         if count is not None and count < 1:
             raise UsageError(f"--{name} {count} is not a number of steps", f"Give --{name} of at least 1.")
-    if path.is_file() and path.suffix.lower() not in (*SUFFIXES, *NPY, *NPZ, *HDF5):
+    if path.is_file() and path.suffix.lower() not in (*SUFFIXES, *TABLES, *NPY, *NPZ, *HDF5):
         raise DataError(
             f"{path} is no recording",
             f"Give a folder of text files, or a file that ends in {', '.join((*SUFFIXES, *NPY, *NPZ, *HDF5))}.",
@@ -293,14 +337,6 @@ def _check_range(path: Path, recordings: Sequence[Recording], names: Sequence[st
                 "squares of such numbers exceed the range of float64",
                 "Correct it, or give the column in another unit.",
             )
-
-
-def _steps(recordings: Sequence[Recording], options: OpenOptions) -> tuple[int, int, int]:
-    """Window, horizon and stride: as given, else a horizon of 10 steps, or a tenth of the shortest recording, and a
-    window of twice the horizon."""
-    median = int(np.median([len(r.values) for r in recordings]))
-    horizon = options.horizon or max(1, min(DEFAULT_HORIZON, median // 20))
-    return options.window or max(2, 2 * horizon), horizon, options.stride or 1
 
 
 FORMAT = Format("recordings", recognises, open_raw, future=True)
