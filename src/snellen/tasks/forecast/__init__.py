@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from snellen.core.learner import Learner
-from snellen.tasks.forecast import baseline, constant_velocity, linear_autoregression, mlp, networks, task
+from snellen.tasks.forecast import (
+    baseline,
+    boosted_trees,
+    constant_velocity,
+    linear_autoregression,
+    mlp,
+    networks,
+    seasonal_naive,
+    task,
+)
 
 TASK = task.TASK
 from_module = networks.from_module
@@ -14,7 +23,9 @@ __all__ = ["LEARNERS", "TASK", "from_module"]
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,
     constant_velocity.LEARNER,
+    seasonal_naive.LEARNER,
     linear_autoregression.LEARNER,
+    boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
 )

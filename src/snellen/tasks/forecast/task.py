@@ -15,8 +15,9 @@ from snellen.core.task import Diagnosis, ExportedModel, Output, PredictionDict, 
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.recording_windows import RecordingWindows
-from snellen.metrics import forecasting
+from snellen.metrics import forecasting, scaled_errors
 from snellen.tasks.forecast.display import DISPLAY, future, own
+from snellen.tasks.forecast.naive_scale import naive_scale
 from snellen.tasks.forecast.views import views
 
 HEADLINE = "mean absolute error"
@@ -35,7 +36,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
 
     Returns:
         said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps of these features;
-        recording and start (N,), where they lie; ids (N,).
+        recording and start (N,), where they lie; naive_error (N, D), see `naive_scale`; ids (N,).
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.
     """
@@ -67,6 +68,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
         "recent": torch.cat(recent),
         "recording": recording,
         "start": start,
+        "naive_error": naive_scale(data, all_ids),
         "ids": all_ids,
     }
 
@@ -96,7 +98,18 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
         HEADLINE: forecasting.mean_absolute_error(forecast - truth, block),
         "root mean squared error": forecasting.root_mean_squared_error(forecast - truth, block),
         SKILL: forecasting.skill(forecast - truth, last - truth, block),
+        **_scaled(predictions, spec, block),
     }
+
+
+def _scaled(predictions: Predictions, spec: Spec, block: Tensor) -> dict[str, Metric]:
+    """Scaled errors of time series in a table; none of other recordings, whose features have no common scale."""
+    if future(spec).time_steps is None or "naive_error" not in predictions:
+        return {}
+    error = predictions["said"] - predictions["truth"]
+    percentage = scaled_errors.mean_absolute_percentage_error(error, predictions["truth"], block)
+    scaled = scaled_errors.mean_absolute_scaled_error(error, predictions["naive_error"], block)
+    return {"MASE": scaled, **({"MAPE [%]": percentage} if percentage is not None else {})}
 
 
 def errors(predictions: Predictions, spec: Spec) -> Tensor:
