@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from snellen.core.errors import DataError, EnvironmentProblem, UsageError, suggest_name
 from snellen.core.torchvision_import import import_torchvision
 from snellen.data.dataset import RawDataset
+from snellen.data.formats import OpenOptions
 from snellen.data.names import BUILTIN_NAMES, NAMED
-from snellen.data.synthetic import long_lags, moving_shapes, places, point_shapes, shapes, toys, voxels
+from snellen.data.synthetic import long_lags, moving_shapes, places, point_shapes, shapes, toys, visits, voxels
 
 BUILTIN: dict[str, Callable[..., RawDataset]] = {
     **toys.TOYS,
@@ -31,6 +32,7 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     "sdf": places.sdf,
     **long_lags.LONG_LAGS,
 }  # functions of a seed and, for some, a target
+BUILTIN_SERIES: dict[str, Callable[[int, OpenOptions], RawDataset]] = {"visits": visits.visits}  # to forecast
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default
 
 

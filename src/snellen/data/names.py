@@ -7,6 +7,7 @@ BUILTIN_NAMES = (
     *("digits", "xor", "moons", "rings", "spirals", "gaussians", "linear", "sine", "rosenbrock"),
     *("shapes", "moving-shapes", "voxels", "point-shapes", "oscillators", "sdf"),
     *("copy-20", "copy-100", "copy-200", "adding-20", "adding-100", "adding-200"),
+    "visits",
     *WORLD_NAMES,
 )
 

@@ -18,8 +18,8 @@ from snellen.data.decode.image_files import ImageFiles
 from snellen.data.formats import Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
-from snellen.data.named_datasets import BUILTIN, find_named_dataset, open_builtin
-from snellen.data.names import NAMED, WORLD_NAMES
+from snellen.data.named_datasets import BUILTIN, BUILTIN_SERIES, find_named_dataset, open_builtin
+from snellen.data.names import BUILTIN_NAMES, NAMED, WORLD_NAMES
 from snellen.data.splits import make_splits
 from snellen.data.target_bounds import target_bounds
 
@@ -39,14 +39,13 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
     path = Path(data).expanduser()
     if name in WORLD_NAMES:
         raise UsageError(f"{name} is a world: it has episodes, and no samples", f"Train a policy: snellen train {name}")
-    if name in BUILTIN:
-        if options.format is not None:
-            raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
-        if options.modality is not None:
-            raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
+    if name in BUILTIN_SERIES:
+        _check_builtin(name, options)
+        raw = BUILTIN_SERIES[name](seed, options)
+    elif name in BUILTIN:
+        _check_builtin(name, options)
         if options.wants_future:
             raise UsageError(f"{name} is built in and holds no recordings to forecast", "Give a path of recordings.")
-        _check_options_of_one_format(name, "built-in data", options)
         if options.inputs or options.sequence_id or options.time:
             raise UsageError(f"{name} is built in and has no columns", "Omit --inputs, --sequence-id and --time.")
         raw = open_builtin(name, seed, options.target)
@@ -55,10 +54,19 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         name = name if name in NAMED else real_path(path).name
         path, raw = _open_path(path, options)
         raw = _with_nodata(raw, options)
-    has_name = str(data) in BUILTIN or str(data) in NAMED
+    has_name = str(data) in BUILTIN_NAMES or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(real_path(path)), "seed": seed, "options": options}
     opened = assemble(check_dataset(raw, options, str(path)), name, seed, origin, options)
     return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
+
+
+def _check_builtin(name: str, options: OpenOptions) -> None:
+    """Raise UsageError for options that no built-in data has."""
+    if options.format is not None:
+        raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
+    if options.modality is not None:
+        raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
+    _check_options_of_one_format(name, "built-in data", options)
 
 
 def assemble(

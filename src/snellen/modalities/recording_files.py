@@ -12,6 +12,7 @@ from snellen.core.spec import Future, Spec
 from snellen.data.formats.recording_arrays import read_recordings
 from snellen.data.formats.series_text import JITTER, SeriesText, read_series
 from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.modalities.series_files import TABLES, is_series, read_series_file
 
 
 def is_recording(path: Path, spec: Spec) -> bool:
@@ -25,6 +26,9 @@ def read_recording_file(path: Path, spec: Spec) -> Iterator[tuple[str, np.ndarra
     Raises:
         DataError: an unreadable file, one without a column of the training data, too few steps.
     """
+    if is_series(spec) and path.suffix.lower() in TABLES:
+        yield from read_series_file(path, spec)
+        return
     if path.suffix.lower() in TEXT:
         named = [(str(path), _read_text(path, spec))]
     else:

@@ -83,7 +83,11 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         UsageError: options that do not apply.
     """
     _check_options(path, options)
-    read = _read(path, options)
+    return windows_of(path, _read(path, options), options)
+
+
+def windows_of(path: Path, read: RecordingsRead, options: OpenOptions) -> RawDataset:
+    """Windows of recordings, each with its future; path: for messages. Raises DataError as `open_raw`."""
     names = read.names
     _check_range(path, read.recordings, names)
     season, why = read.season

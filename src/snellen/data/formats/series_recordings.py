@@ -18,17 +18,23 @@ from snellen.data.formats.recordings_read import RecordingsRead, window_steps
 from snellen.data.formats.season import season_of_step
 from snellen.data.formats.series_table import SeriesColumns, description, read_series_table
 from snellen.data.formats.series_times import Times
+from snellen.data.formats.table_text import TableText, read_table
 from snellen.data.splits import SPLIT_FRACTIONS
 
 
 def read_series_recordings(path: Path, options: OpenOptions) -> RecordingsRead:
     """Read the time series of a table."""
+    return recordings_of_table(read_table(path), options, path.name)
+
+
+def recordings_of_table(table: TableText, options: OpenOptions, name: str) -> RecordingsRead:
+    """The time series of a table; name: of a series without an id."""
     how = TimeSteps(resample=options.resample or "", gaps=options.gaps or "error", max_gap=options.max_gap or 10)
-    series, columns, step, report = read_series_table(path, options, how)
+    series, columns, step, report = read_series_table(table, options, how)
     targets, longest = len(columns.targets), max(len(one.values) for one in series)
     training = round((1 - SPLIT_FRACTIONS[1] - SPLIT_FRACTIONS[2]) * longest)
     season = season_of_step(step, training)
-    recordings = [Recording(name=one.name or path.name, split=None, values=one.values) for one in series]
+    recordings = [Recording(name=one.name or name, split=None, values=one.values) for one in series]
     window, horizon, _ = window_steps(recordings, options, options.season or (season or (None,))[0])
     span = (step.seconds or 0) * training if step is not None else 0.0
     calendar = calendar_names(step, span) if step is not None and options.calendar is not False else ()

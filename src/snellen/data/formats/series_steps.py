@@ -11,7 +11,9 @@ import numpy as np
 from snellen.core.errors import DataError, counted
 from snellen.core.spec import TimeSteps
 from snellen.data.formats.series_text import JITTER
-from snellen.data.formats.series_times import Step, Times, find_step, parse_period, periods
+from snellen.data.formats.series_times import Step, Times, find_step, parse_period, periods, step_of
+
+MIN_TIMES = 4  # of which the median step is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +97,13 @@ def resampled(series: Sequence[SeriesRows], period: str, is_date: bool, report: 
 
 
 def equal_steps(
-    series: Sequence[SeriesRows], step: Step | None, how: TimeSteps, where: str, time: str, unit: str
+    series: Sequence[SeriesRows], stored: tuple[float, str] | None, how: TimeSteps, where: str, time: str, unit: str
 ) -> tuple[list[SeriesRows], Step | None]:
     """Each series with a row for each step; missing rows hold NaN.
 
     Args:
         series: in the order of time.
-        step: None: it is found.
+        stored: duration of a step of the training data and its unit; None: it is found.
         where, time, unit: the file, the column of times and the unit of numbers, for errors.
     Raises:
         DataError: two rows of a series at one time, unequal steps, and missing steps where gaps are errors.
@@ -120,13 +122,31 @@ def equal_steps(
                 "Name the column that tells the series apart with --sequence-id, or average the rows of a period with "
                 "--resample, as 1d.",
             )
-    step = step or find_step(all_times)
+    step = find_step(all_times)
+    if stored is not None:
+        step = _as_stored(step, stored, all_times, where, unit)
     if step is None:
         return list(series), None
     counts = [step.count(times) for times in all_times]
     whole = [np.round(count) for count in counts]
     _check_steps(series, all_times, counts, whole, step, how, (where, time, unit))
     return [_on_grid(*one, step) for one in zip(series, all_times, whole, strict=True)], step
+
+
+def _as_stored(
+    found: Step | None, stored: tuple[float, str], all_times: Sequence[Times], where: str, unit: str
+) -> Step:
+    """The step of the training data. Raises DataError if the times have clearly another."""
+    step = step_of(*stored, all_times)
+    if found is not None and sum(len(times.clock) for times in all_times) > MIN_TIMES:
+        (a, a_unit), (b, b_unit) = found.duration(unit), step.duration(unit)
+        if a_unit != b_unit or abs(a - b) > JITTER * b:
+            raise DataError(
+                f"{where} has steps of {a:g} {a_unit}".rstrip()
+                + f", the model was trained on steps of {b:g} {b_unit}".rstrip(),
+                "Give series with the steps of the training data.",
+            )
+    return step
 
 
 def _check_steps(
@@ -215,13 +235,10 @@ def without_gaps(
     if how.gaps == "error":
         _check_cells(trimmed, names, where)
         return trimmed
-    limit = how.max_gap if how.gaps == "interpolate" else 0
     parts = []
     for one in trimmed:
         values = one.values.copy()
-        for column in range(values.shape[1]):
-            _fill(values[:, column], limit, bool(held[column]))
-        is_filled = np.isnan(one.values).any(1) & ~np.isnan(values).any(1)
+        is_filled = fill_gaps(values, how, held)
         left = np.nonzero(~np.isnan(values).any(1))[0]
         runs = np.split(left, np.nonzero(np.diff(left) > 1)[0] + 1)
         report.filled += int(is_filled.sum())
@@ -232,6 +249,20 @@ def without_gaps(
             name = one.name if len(runs) == 1 else f"{one.name}, part {k + 1}"
             parts.append(dataclasses.replace(whole.take(run), name=name))
     return [part for part in parts if len(part.lines)]
+
+
+def fill_gaps(values: np.ndarray, how: TimeSteps, held: np.ndarray) -> np.ndarray:
+    """Interpolate short gaps of (T, D) values in place; (T,) bool, the steps that are complete since.
+
+    Args:
+        held: (D,) bool, columns of categories, which keep their last value.
+    """
+    missing = np.isnan(values).any(1)
+    limit = how.max_gap if how.gaps == "interpolate" else 0
+    for column in range(values.shape[1]):
+        _fill(values[:, column], limit, bool(held[column]))
+    filled: np.ndarray = missing & ~np.isnan(values).any(1)
+    return filled
 
 
 def _check_cells(series: Sequence[SeriesRows], names: Sequence[str], where: str) -> None:

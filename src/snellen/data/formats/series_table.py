@@ -23,7 +23,7 @@ from snellen.data.formats.series_steps import (
 )
 from snellen.data.formats.series_times import Step, is_date, parse_times
 from snellen.data.formats.table_columns import MAX_CATEGORIES, TableProblems, parse_cells, parse_numbers
-from snellen.data.formats.table_text import MISSING, SUFFIXES, TableText, is_number, read_table
+from snellen.data.formats.table_text import MISSING, SUFFIXES, TableText, is_number
 
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "seconds", "time_s", "time_ms", "month", "day", "ds"})
 _NUMERIC_TIMES = TIME_NAMES - {"month", "day"}  # names of columns of numbers that are times
@@ -224,12 +224,12 @@ def by_series(table: TableText, columns: SeriesColumns, values: np.ndarray) -> l
 
 
 def read_steps(
-    table: TableText, columns: SeriesColumns, how: TimeSteps, step: Step | None, report: StepReport
+    table: TableText, columns: SeriesColumns, how: TimeSteps, stored: tuple[float, str] | None, report: StepReport
 ) -> tuple[list[SeriesRows], np.ndarray, Step | None]:
     """Series with one row for each step, NaN where a value is missing; (D,) features of categories; the step.
 
     Args:
-        step: of the training data; None: it is found.
+        stored: duration of a step of the training data and its unit; None: it is found.
     Raises:
         DataError, UsageError: see `encode`, `by_series`, `series_steps.resampled` and `series_steps.equal_steps`.
     """
@@ -240,15 +240,14 @@ def read_steps(
             raise UsageError("--resample needs times, and the table has no column of them", "Name it with --time.")
         assert series[0].times is not None
         series = resampled(series, how.resample, series[0].times.offset is not None, report)
-    series, step = equal_steps(series, step, how, table.where, columns.time, columns.unit)
+    series, step = equal_steps(series, stored, how, table.where, columns.time, columns.unit)
     return series, held, step
 
 
 def read_series_table(
-    path: Path, options: OpenOptions, how: TimeSteps
+    table: TableText, options: OpenOptions, how: TimeSteps
 ) -> tuple[list[SeriesRows], SeriesColumns, Step | None, StepReport]:
     """The series of a table for training, without gaps."""
-    table = read_table(path)
     columns, report = choose_columns(table, options), StepReport()
     series, held, step = read_steps(table, columns, how, None, report)
     targets = len(columns.targets)
