@@ -39,14 +39,11 @@ class BoostedTreesForecasterSettings:
 
 
 class BoostedTreesForecaster(nn.Module):
-    """Forecast level + s trees(lag features): for each series the sum of trees, in units s of its typical change."""
-
-    scale: Tensor
+    """Forecast level + unit · trees(lag features), for each series (see `Level`)."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.features = LagFeatures(spec)
-        self.register_buffer("scale", torch.ones(self.features.targets, dtype=torch.float64))
         self.trees = nn.ModuleList(
             TreeEnsemble(self.features.count, 1, torch.float64, torch.empty(0, 1, dtype=torch.float64))
             for _ in range(self.features.targets)
@@ -54,12 +51,13 @@ class BoostedTreesForecaster(nn.Module):
 
     def forecast(self, x: Tensor) -> Tensor:
         """(B, T, D') raw inputs to (B, H, D) float64 in the user's units."""
-        level = self.features.levels(x)
+        level, unit = self.features.level(x)
         changes = [
             trees(self.features(x, k).flatten(0, 1)).reshape(-1, self.features.steps)
             for k, trees in enumerate(self.trees)
         ]
-        return level[:, None] + torch.stack(changes, 2) * self.scale
+        y: Tensor = level[:, None] + torch.stack(changes, 2) * unit[:, None]
+        return y
 
 
 class Rows:
@@ -80,7 +78,8 @@ class Rows:
         k, features = self.target, self.model.features
         for batch in self.samples.in_order(max(1, size // features.steps)):
             x, y = batch.x[:: self.every], batch.y[:: self.every, :, k].double()
-            truth = (y - features.levels(x)[:, k : k + 1]) / self.model.scale[k]
+            level, unit = (values[:, k : k + 1] for values in features.level(x))
+            truth = (y - level) / unit
             yield Labelled(features(x, k).flatten(0, 1), truth.reshape(-1, 1), batch.ids)
 
 
@@ -100,7 +99,7 @@ def fit(c: BoostedTreesForecasterSettings, data: Dataset[Labelled], model: Boost
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     train, val = data.samples("train"), data.samples("val")
-    _fit_scale(model, train)
+    model.features.level.fit(train)
     every = max(1, -(-len(train) * model.features.steps // MAX_ROWS))
     if every > 1:
         run.message(f"The trees are fitted to one window of {every}, as there are {len(train):,}.")
@@ -127,15 +126,6 @@ def _absolute(staged: Tensor, y: Tensor) -> Tensor:
 
 def _squared(staged: Tensor, y: Tensor) -> Tensor:
     return (staged - y[:, None]).square().sum(2)
-
-
-def _fit_scale(model: BoostedTreesForecaster, samples: Samples) -> None:
-    """The mean absolute difference of the futures from the level, 1 where there is none."""
-    total, count = torch.zeros_like(model.scale), 0
-    for batch in samples.in_order(BATCH):
-        total += (batch.y.double() - model.features.levels(batch.x)[:, None]).abs().sum((0, 1))
-        count += batch.y.shape[0] * batch.y.shape[1]
-    model.scale.copy_(torch.where(total > 0, total / max(count, 1), torch.ones_like(total)))
 
 
 LEARNER = Learner[BoostedTreesForecasterSettings, Dataset[Labelled], BoostedTreesForecaster](

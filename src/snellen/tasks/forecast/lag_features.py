@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from snellen.core.spec import Spec
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.level import Level
 
 MAX_LAGS = 28  # last values that are features
 MAX_SEASONS = 4  # values at the same place of earlier seasons
-PLAIN_SEASON = 7  # steps of the level, without a season
 
 
 class LagFeatures(nn.Module):
-    """Features of one of the D series for each of H steps ahead, relative to its level.
+    """Features of one of the D series for each of H steps ahead, relative to its level and in its unit (see `Level`).
 
-    The level is the mean of the last season. With m the season and t the last step of the window, the features of the
+    With m the season and t the last step of the window, the features of the
     step t + h are: h; the last values x(t), x(t − 1) …; x(t + h − m j) of up to four earlier seasons and their mean;
     the change of the level over a season; the values of inputs known in advance at t + h, and of those that are no
     calendar feature one season before; the last values and the means of the last season of all other inputs.
@@ -27,7 +27,7 @@ class LagFeatures(nn.Module):
         target, window = future(spec), spec.input.shape[0] or 1
         self.steps, self.targets, self.window = target.steps, len(target.names), window
         self.season = min(target.season or 1, window)
-        self.level = min(window, self.season if self.season > 1 else PLAIN_SEASON)
+        self.level = Level(spec)
         self.lags = min(window, MAX_LAGS)
         self.seasons = min(MAX_SEASONS, window // self.season) if self.season > 1 else 0
         self.known = target.known
@@ -46,14 +46,11 @@ class LagFeatures(nn.Module):
         own = 1 + self.lags + (self.seasons + 1 if self.seasons else 0) + 2
         return own + self.known + self.events + 2 * self.others
 
-    def levels(self, x: Tensor) -> Tensor:
-        """(B, T, D') inputs to the (B, D) float64 levels."""
-        return x[:, -self.level :, : self.targets].double().mean(1)
-
     def forward(self, x: Tensor, target: int) -> Tensor:
         """(B, T, D') inputs to the (B, H, F) float64 features of a target; NaN where a value is before the window."""
-        x = x.double()
-        own = x[..., target] - x[:, -self.level :, target].mean(1, keepdim=True)  # (B, T)
+        level, unit = (values[:, target : target + 1] for values in self.level(x))
+        x, span = x.double(), self.level.steps
+        own = (x[..., target] - level) / unit  # (B, T)
         batch, steps = len(x), self.steps
 
         def each_step(values: Tensor) -> Tensor:
@@ -65,8 +62,8 @@ class LagFeatures(nn.Module):
         if self.seasons:
             aligned = own[:, self.places]
             parts += [aligned, aligned.mean(2, keepdim=True)]
-        earlier = own[:, : self.window - self.level] if self.window > self.level else own
-        parts += [each_step(torch.stack([earlier[:, -self.level :].mean(1), own.mean(1)], 1))]
+        earlier = own[:, : self.window - span] if self.window > span else own
+        parts += [each_step(torch.stack([earlier[:, -span:].mean(1), own.mean(1)], 1))]
         if self.known:
             known = x[..., x.shape[2] - self.known :]
             parts.append(known[:, self.ahead])
@@ -76,5 +73,5 @@ class LagFeatures(nn.Module):
                 parts.append(torch.where(is_read[None, :, None], before, torch.nan))
         if self.others:
             rest = x[..., self.targets :]
-            parts.append(each_step(torch.cat([rest[:, -1], rest[:, -self.level :].mean(1)], 1)))
+            parts.append(each_step(torch.cat([rest[:, -1], rest[:, -span:].mean(1)], 1)))
         return torch.cat(parts, 2)

@@ -13,6 +13,7 @@ from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.level import Level
 from snellen.tasks.forecast.task import TASK
 
 
@@ -29,9 +30,9 @@ class LinearAutoregressionSettings:
 class LinearAutoregression(nn.Module):
     """Direct autoregression x(t + h) = x(t) + Σ w_hk (x(t − k) − x(t)) + Σ v_hj u_j, of each feature, step by step.
 
-    u are a constant and the other inputs, if there are any: the last values of those that are not forecast, the values
-    at t + h of those known in advance, and of these, where they are no calendar features, those at t and one season
-    before t + h.
+    u are a constant and the other inputs, if there are any, in the unit of the level (see `Level`): the last values of
+    those that are not forecast, the values at t + h of those known in advance, and of these, where they are no calendar
+    features, those at t and one season before t + h.
 
     w: (D, K, H) float64, of the K steps before the last. v: (D, H, J) float64.
     """
@@ -53,6 +54,7 @@ class LinearAutoregression(nn.Module):
         earlier = [row - (target.season or self.steps) for row in self.ahead]
         self.before = [rows for rows in (now, earlier) if min(rows) >= 0] if self.events else []
         count = self.others + self.known + len(self.before) * self.events
+        self.level = Level(spec)
         self.register_buffer("w", torch.zeros(features, order - 1, self.steps, dtype=torch.float64))
         self.register_buffer("v", torch.zeros(features, self.steps, count + 1 if count else 0, dtype=torch.float64))
 
@@ -71,7 +73,9 @@ class LinearAutoregression(nn.Module):
 
     def forecast(self, x: Tensor) -> Tensor:
         y = x[:, -1:, : self.w.shape[0]].double() + torch.einsum("bkd,dkh->bhd", self.changes(x), self.w)
-        return y + torch.einsum("bhj,dhj->bhd", self.inputs(x), self.v) if self.v.shape[2] else y
+        if not self.v.shape[2]:
+            return y
+        return y + torch.einsum("bhj,dhj->bhd", self.inputs(x), self.v) * self.level(x)[1][:, None]
 
 
 def unsupported_reason(spec: Spec) -> str | None:
@@ -109,11 +113,16 @@ def _fit_with_inputs(c: LinearAutoregressionSettings, data: Dataset[Labelled], m
     features, past, steps = model.w.shape
     width = past + model.v.shape[2]
     triangle = torch.zeros(features, steps, 0, width + 1, dtype=torch.float64)
+    model.level.fit(data.samples("train"))
     for batch in data.samples("train").in_order(max(256, 4 * width)):
         count = len(batch.x)
-        own = model.changes(batch.x).permute(2, 0, 1)[:, None].expand(-1, steps, -1, -1)  # (D, H, B, K)
+        unit = model.level(batch.x)[1]  # (B, D)
+        own = (
+            (model.changes(batch.x) / unit[:, None]).permute(2, 0, 1)[:, None].expand(-1, steps, -1, -1)
+        )  # (D, H, B, K)
         inputs = model.inputs(batch.x).transpose(0, 1)[None].expand(features, -1, -1, -1)
-        output = (batch.y.double() - batch.x[:, -1:, :features].double()).permute(2, 1, 0)[..., None]
+        change = (batch.y.double() - batch.x[:, -1:, :features].double()) / unit[:, None]
+        output = change.permute(2, 1, 0)[..., None]
         rows = torch.cat([own, inputs, output], 3).reshape(features, steps, count, width + 1)
         triangle = torch.linalg.qr(torch.cat([triangle, rows], 2), mode="r").R
     size = torch.linalg.vector_norm(triangle[..., :width], dim=2)  # (D, H, width)
