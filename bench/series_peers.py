@@ -3,7 +3,7 @@
     python bench/series_peers.py PEER IN.npz OUT.npz
 
 IN has the columns of one series: y (T,), known (T, K) in advance, others (T, O), calendar (T, 3) of integers (day of
-the week, day of the year, hour); season; window W and horizon H; and the first steps of the windows of each split. OUT has
+the week, day of the year, hour); season; window W and horizon H; the first steps of the windows of each split. OUT has
 the forecasts (N, H) of the windows of val and test, and the CPU seconds.
 """
 

@@ -243,7 +243,7 @@ def array_modality(
                 remaining -= len(plain["series"]) if isinstance(plain["series"], list) else 1
                 if remaining < 0:
                     raise _too_many(limits, "series")
-                windows = [
+                windows: list[Sample] = [
                     (name, _at_depth(array_to_tensor(x), spec.input))
                     for name, x in read_series_json(file.name, plain["series"], spec)
                 ]

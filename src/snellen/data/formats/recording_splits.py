@@ -144,8 +144,9 @@ def gap_findings(report: StepReport) -> list[Finding]:
         Finding(
             kind="gaps",
             severity="note",
-            message=f"Gaps in time series: {message}. Interpolated steps count in training and in the metrics",
-            remedy="Compare with --gaps split, which interpolates nothing.",
+            message=f"Gaps in time series: {message}"
+            + (". Interpolated steps count in training and in the metrics" if report.filled else ""),
+            remedy="Compare with --gaps split, which interpolates nothing." if report.filled else "",
             count=report.filled + report.removed,
         )
     ]

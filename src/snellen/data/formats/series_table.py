@@ -21,7 +21,7 @@ from snellen.data.formats.series_steps import (
     resampled,
     without_gaps,
 )
-from snellen.data.formats.series_times import Step, is_date, parse_times
+from snellen.data.formats.series_times import Step, is_compact_date, is_date, parse_times
 from snellen.data.formats.table_columns import MAX_CATEGORIES, TableProblems, parse_cells, parse_numbers
 from snellen.data.formats.table_text import MISSING, SUFFIXES, TableText, is_number
 
@@ -83,7 +83,9 @@ def is_series_table(path: Path, options: OpenOptions) -> bool:
             lines = file.read(_SNIFFED).decode("utf-8-sig", "replace").splitlines()
     except OSError:
         return False
-    return len(lines) > 1 and any(is_date(cell.strip(' "')) for cell in re.split("[,;\t]", lines[1]))
+    head, first = ([cell.strip(' "') for cell in re.split("[,;\t]", line)] for line in (lines + ["", ""])[:2])
+    compact = (is_compact_date(cell) and name.lower() in TIME_NAMES for name, cell in zip(head, first, strict=False))
+    return any(map(is_date, first)) or any(compact)
 
 
 def choose_columns(table: TableText, options: OpenOptions) -> SeriesColumns:
@@ -141,8 +143,8 @@ def _time_column(table: TableText, options: OpenOptions) -> str:
         if is_date(table.column(name)[0]):
             return name
     for name in rest:
-        base = _UNIT.sub("", name).strip().lower()
-        if base in _NUMERIC_TIMES and is_number(table.column(name)[0]):
+        base, first = _UNIT.sub("", name).strip().lower(), table.column(name)[0]
+        if (base in TIME_NAMES and is_compact_date(first)) or (base in _NUMERIC_TIMES and is_number(first)):
             return name
     return ""
 

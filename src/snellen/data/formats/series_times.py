@@ -115,7 +115,9 @@ class Step:
         if not self.months:
             clock = times.clock[row] + ahead * self.size
         else:
-            clock = np.array([_add_months(times.local[row], self.months * k, self.is_month_end) for k in ahead])
+            clock = np.array(
+                [_add_months(times.local[row], self.months * k, self.is_month_end) for k in ahead.tolist()]
+            )
             clock = clock if times.offset is None else clock - times.offset[row]
         offset = None if times.offset is None else np.full(count, times.offset[row])
         return Times(clock=clock, offset=offset, has_offset=times.has_offset, has_hours=times.has_hours)
@@ -127,7 +129,7 @@ def parse_times(cells: Sequence[str], where: str, name: str, lines: Sequence[int
     Raises:
         DataError: a cell that is neither, dates with and without an offset from UTC.
     """
-    if all(map(is_number, cells)) and not all(_COMPACT_DATE.fullmatch(cell) and _date(cell) for cell in cells):
+    if all(map(is_number, cells)) and not all(map(is_compact_date, cells)):
         clock = np.array([float(cell) for cell in cells])
         bad = np.nonzero(~np.isfinite(clock))[0]
         if len(bad):
@@ -160,6 +162,11 @@ def parse_times(cells: Sequence[str], where: str, name: str, lines: Sequence[int
 def is_date(cell: str) -> bool:
     """Whether a cell is a date, and no number."""
     return not is_number(cell) and _date(cell) is not None
+
+
+def is_compact_date(cell: str) -> bool:
+    """Whether a cell is a date such as 20240301."""
+    return _COMPACT_DATE.fullmatch(cell) is not None and _date(cell) is not None
 
 
 def _date(cell: str) -> datetime | None:

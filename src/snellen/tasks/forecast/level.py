@@ -52,14 +52,11 @@ class Level(nn.Module):
         for batch in samples.in_order(BATCH):
             level, _ = self(batch.x)
             y = batch.y.double()
-            lowest = torch.minimum(
-                lowest, torch.minimum(y.amin((0, 1)), batch.x[..., : self.targets].double().amin((0, 1)))
-            )
+            past = batch.x[..., : self.targets].double()
+            lowest = torch.minimum(lowest, torch.minimum(y.amin((0, 1)), past.amin((0, 1))))
             distance = (y - level[:, None]).abs().mean(1)
-            sums += torch.stack(
-                [level.sum(0), level.square().sum(0), distance.sum(0), torch.full_like(level[0], len(y))]
-            )
-        mean = sums[0] / sums[3].clamp(min=1)
+            sums += torch.stack([level.sum(0), distance.sum(0), torch.full_like(level[0], len(y))])
+        mean = sums[0] / sums[2].clamp(min=1)
         self.is_relative.copy_((lowest >= 0) & (mean > 0))
         self.floor.copy_(torch.where(mean > 0, FLOOR * mean, torch.ones_like(mean)))
         distance = sums[1] / sums[2].clamp(min=1)

@@ -72,10 +72,10 @@ class LinearAutoregression(nn.Module):
         return torch.cat([torch.ones_like(known[:, self.ahead, :1]), others, known[:, self.ahead], *earlier], 2)
 
     def forecast(self, x: Tensor) -> Tensor:
-        y = x[:, -1:, : self.w.shape[0]].double() + torch.einsum("bkd,dkh->bhd", self.changes(x), self.w)
-        if not self.v.shape[2]:
-            return y
-        return y + torch.einsum("bhj,dhj->bhd", self.inputs(x), self.v) * self.level(x)[1][:, None]
+        y: Tensor = x[:, -1:, : self.w.shape[0]].double() + torch.einsum("bkd,dkh->bhd", self.changes(x), self.w)
+        if self.v.shape[2]:
+            y = y + torch.einsum("bhj,dhj->bhd", self.inputs(x), self.v) * self.level(x)[1][:, None]
+        return y
 
 
 def unsupported_reason(spec: Spec) -> str | None:
