@@ -279,7 +279,7 @@ def array_modality(
         read_uploads=read_uploads,
         content_types=("application/json",),
         json_schema=json_schema,
-        example_files=lambda spec: [f"{noun}.json"],
+        example_files=lambda spec: ["series.json" if is_series(spec) else f"{noun}.json"],
         describe=describe,
         describe_size=sides,
         sample_shape=shape_of_data,

@@ -10,6 +10,7 @@ from snellen.data.formats.series_times import DAY, Step
 
 MIN_SEASONS = 3  # in the training part
 MIN_CORRELATION = 0.3
+NEAR_HIGHEST = 0.8
 _OF_MONTHS = {1: 12, 2: 6, 3: 4, 4: 3, 6: 2}
 _MAX_A_DAY = 96  # steps of a day that are a season: from a quarter of an hour
 
@@ -35,7 +36,9 @@ def season_of_step(step: Step | None, steps: int) -> tuple[int, str] | None:
 
 
 def season_by_autocorrelation(series: Sequence[np.ndarray], longest: int) -> int | None:
-    """The lag of the highest local maximum of the autocorrelation of changes, if that is at least 0.3.
+    """The lag of a local maximum of at least 0.3 of the autocorrelation of changes; None without.
+
+    Of maxima within a fifth of the highest the first: those at multiples of a season are nearly as high.
 
     Args:
         series: (T, D) each, of which the changes x(t) − x(t − 1) have the autocorrelation, the mean over series and
@@ -62,4 +65,7 @@ def season_by_autocorrelation(series: Sequence[np.ndarray], longest: int) -> int
     mean = total / count
     inner = mean[2 : longest + 1]
     is_peak = (inner > mean[1:longest]) & (inner >= mean[3 : longest + 2]) & (inner >= MIN_CORRELATION)
-    return int(np.argmax(np.where(is_peak, inner, -1.0))) + 2 if is_peak.any() else None
+    if not is_peak.any():
+        return None
+    near = is_peak & (inner >= NEAR_HIGHEST * inner[is_peak].max())
+    return int(np.argmax(near)) + 2

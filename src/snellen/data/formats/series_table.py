@@ -83,7 +83,7 @@ def is_series_table(path: Path, options: OpenOptions) -> bool:
             lines = file.read(_SNIFFED).decode("utf-8-sig", "replace").splitlines()
     except OSError:
         return False
-    head, first = ([cell.strip(' "') for cell in re.split("[,;\t]", line)] for line in (lines + ["", ""])[:2])
+    head, first = ([cell.strip(' "') for cell in re.split("[,;\t]", line)] for line in [*lines, "", ""][:2])
     compact = (is_compact_date(cell) and name.lower() in TIME_NAMES for name, cell in zip(head, first, strict=False))
     return any(map(is_date, first)) or any(compact)
 

@@ -33,7 +33,7 @@ class LagFeatures(nn.Module):
         self.known = target.known
         calendar = len(target.time_steps.calendar) if target.time_steps is not None else 0
         self.events = self.known - calendar  # known in advance, no calendar feature
-        self.others = len(target.input_names) - self.targets
+        self.others = len(target.input_names) - self.targets - self.known
         ahead = range(1, self.steps + 1)
         before = [h - self.season * -(-h // self.season) for h in ahead]  # of the last season, at most 0
         self.places = [[window - 1 + b - self.season * j for j in range(self.seasons)] for b in before]  # (H, J)
@@ -72,6 +72,6 @@ class LagFeatures(nn.Module):
                 is_read = torch.tensor([row >= 0 for row in self.earlier], device=x.device)
                 parts.append(torch.where(is_read[None, :, None], before, torch.nan))
         if self.others:
-            rest = x[..., self.targets :]
+            rest = x[..., self.targets : self.targets + self.others]
             parts.append(each_step(torch.cat([rest[:, -1], rest[:, -span:].mean(1)], 1)))
         return torch.cat(parts, 2)
