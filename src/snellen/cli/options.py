@@ -50,7 +50,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--time",
         metavar="COLUMN",
         help="Column of a table by which the steps of a sequence are ordered, of numbers or dates (default: the order "
-        "of the file)",
+        "of the file; to forecast, the first column of dates)",
     )
     group.add_argument(
         "--group",
