@@ -96,7 +96,7 @@ def main() -> None:
                 out = np.load(f"{folder}/o.npz")
                 found = measures(torch.from_numpy(out["test"]), data)
                 results.setdefault(name, []).append({**found, "seconds": float(out["seconds"])})
-    args.out.write_text(json.dumps({"horizons": HORIZONS, "results": results}, indent=1) + "\n")
+        args.out.write_text(json.dumps({"horizons": HORIZONS, "results": results}, indent=1) + "\n")
     print("| Model | " + " | ".join(f"h = {h}" for h in HORIZONS) + " | all | MASE | CPU seconds |")
     print("|---" * (len(HORIZONS) + 4) + "|")
     for name, runs in results.items():

@@ -35,7 +35,8 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
     """Forecast from every window of a split.
 
     Returns:
-        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps of these features;
+        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, K, D), the last two steps of these features, or
+        the last season;
         recording and start (N,), where they lie; naive_error (N, D), see `naive_scale`; ids (N,).
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.
@@ -45,7 +46,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
         for batch in data.samples(split, run.device).in_order():
             outputs.append(model.forecast(batch.x).double().cpu())
             truth.append(batch.y.double().cpu())
-            recent.append(own(batch.x[:, -2:], data.spec).double().cpu())
+            recent.append(own(batch.x[:, -max(2, future(data.spec).season or 1) :], data.spec).double().cpu())
             ids.append(batch.ids.cpu())
             if outputs[0].shape[1] != truth[0].shape[1]:
                 raise DataError(
