@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from snellen.cli.series_options import add_series_options
 from snellen.core import catalog, legacy_names
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.settings import Setting, flatten
@@ -76,42 +77,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         ("--window-stride", "Steps between the starts of two windows of a recording (default 1)"),
     ):
         group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
-    group.add_argument(
-        "--known",
-        metavar="COLUMN[,COLUMN]",
-        help="Columns of a table of time series that are known in advance, such as prices or holidays (default: none)",
-    )
-    group.add_argument(
-        "--calendar",
-        action=argparse.BooleanOptionalAction,
-        help="Calendar features, known in advance: sine and cosine of the time of day, day of the week and day of the "
-        "year (default: yes, where the times are dates)",
-    )
-    group.add_argument(
-        "--season",
-        metavar="STEPS",
-        type=int_at_least(1),
-        help="Steps of a season (default: by the duration of a step, as 7 days or 24 hours, else by autocorrelation; "
-        "printed)",
-    )
-    group.add_argument(
-        "--gaps",
-        choices=["interpolate", "split"],
-        help="Missing steps and cells of time series: interpolate, linear interpolation of gaps of at most --max-gap "
-        "steps, and a split at longer ones; split, a split into two series at each (default: they are an error)",
-    )
-    group.add_argument(
-        "--max-gap",
-        metavar="STEPS",
-        type=int_at_least(1),
-        help="Consecutive missing steps that --gaps interpolate fills, at most (default 10)",
-    )
-    group.add_argument(
-        "--resample",
-        metavar="PERIOD",
-        help="Period whose mean is one step of a time series: a number and s, min, h, d, w or mo, as 15min (default: "
-        "each row is a step, and unequal steps are an error)",
-    )
+    add_series_options(group, int_at_least(1))
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],

@@ -35,8 +35,8 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
     """Forecast from every window of a split.
 
     Returns:
-        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, K, D), the last two steps of these features, or
-        the last season;
+        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, K, D), the last two steps of these features,
+        or the last season;
         recording and start (N,), where they lie; naive_error (N, D), see `naive_scale`; ids (N,).
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.
