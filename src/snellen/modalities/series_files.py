@@ -14,7 +14,7 @@ from snellen.core.spec import Column, Future, Spec
 from snellen.data.formats.calendar_features import calendar_features
 from snellen.data.formats.series_steps import SeriesRows, StepReport, fill_gaps
 from snellen.data.formats.series_table import SeriesColumns, read_steps
-from snellen.data.formats.series_times import Step, Times
+from snellen.data.formats.series_times import StepLength, Times
 from snellen.data.formats.table_text import SUFFIXES, TableText, read_table
 from snellen.modalities.modality import MalformedJSON, SampleName
 
@@ -128,12 +128,12 @@ def _names(columns: Sequence[Column]) -> list[str]:
 
 
 def _last_window(
-    one: SeriesRows, spec: Spec, columns: SeriesColumns, held: np.ndarray, step: Step | None
+    one: SeriesRows, spec: Spec, columns: SeriesColumns, held: np.ndarray, step: StepLength | None
 ) -> tuple[SampleName, np.ndarray]:
     target, window = spec.target, spec.input.shape[0] or 1
     assert isinstance(target, Future)
     assert target.time_steps is not None
-    horizon, count, how = target.steps, len(target.names), target.time_steps
+    horizon, count, time_steps = target.steps, len(target.names), target.time_steps
     present = ~np.isnan(one.values[:, :count])
     complete = np.nonzero(present.all(1))[0]
     last = int(complete[-1]) if len(complete) else -1  # the step that forecasts follow
@@ -152,9 +152,9 @@ def _last_window(
             "Fill the cell, or empty all columns to forecast of the steps to come.",
         )
     past = one.values[: last + 1].copy()
-    filled = fill_gaps(past, how, held)[-window:].sum() if how.gaps != "error" else 0
+    filled = fill_gaps(past, time_steps, held)[-window:].sum() if time_steps.gaps != "error" else 0
     _check_past(replace(one, values=past), last, window, columns)
-    given = target.known - len(how.calendar)  # features that the table gives in advance
+    given = target.known - len(time_steps.calendar)  # features that the table gives in advance
     times = _times(one, last, horizon, step)
     x = np.empty((window, len(target.input_names)))
     own = past.shape[1] - given
@@ -162,8 +162,8 @@ def _last_window(
     if given:
         known = _known(one, past, last, horizon, given, columns, times)
         x[:, own : own + given] = known[len(known) - window :]
-    if how.calendar and times is not None:
-        x[:, own + given :] = calendar_features(times, how.calendar)[-window:]
+    if time_steps.calendar and times is not None:
+        x[:, own + given :] = calendar_features(times, time_steps.calendar)[-window:]
     fields: dict[str, Any] = {}
     if times is not None:
         total = len(times.clock)
@@ -173,7 +173,7 @@ def _last_window(
     return SampleName(one.name, fields), x
 
 
-def _times(one: SeriesRows, last: int, horizon: int, step: Step | None) -> Times | None:
+def _times(one: SeriesRows, last: int, horizon: int, step: StepLength | None) -> Times | None:
     """The times of all steps up to the last, and of those to forecast."""
     if one.times is None or step is None:
         return None

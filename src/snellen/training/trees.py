@@ -32,7 +32,7 @@ COARSE = 1000.0  # standard deviations of the offset above which float32 resolve
 HUGE = 1e30  # values near the limit of float32
 
 
-class Batches(Protocol):
+class RowBatches(Protocol):
     """Samples in batches of about so many rows, such as `Samples`."""
 
     def __len__(self) -> int: ...
@@ -152,7 +152,7 @@ def check_time(estimator: Any, x: np.ndarray, y: np.ndarray, run: Run, count: st
 def set_best_rounds(
     ensemble: TreeEnsemble,
     rounds: Sequence[Sequence[Tree]],
-    samples: Batches,
+    samples: RowBatches,
     losses: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     """Set the trees of the boosting rounds up to the lowest validation loss; of all without a validation split.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snellen.data.formats.series_times import DAY, SECONDS, Step, Times
+from snellen.data.formats.series_times import DAY, SECONDS, StepLength, Times
 
 YEAR = 365.2425  # days
 HARMONICS = {"day": 3, "week": 3, "year": 3}  # three of a week are a free value for each of its days
@@ -18,7 +18,7 @@ MIN_CYCLES = 2  # of the training part, for the features of a cycle
 _NAME = re.compile(r"(day|week|year) (sin|cos) (\d+)")
 
 
-def calendar_names(step: Step, span: float) -> tuple[str, ...]:
+def calendar_names(step: StepLength, span: float) -> tuple[str, ...]:
     """Names of the features for dated steps, such as "week sin 1": of cycles longer than two steps, seen twice.
 
     Args:

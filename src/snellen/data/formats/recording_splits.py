@@ -109,8 +109,8 @@ def recording_splits(
     count = int((given == len(SPLITS)).sum())
     fractions = dict(zip(names, [1 - sum(later), *later], strict=True))
     order = ", then ".join(f"{fraction:.0%} {SPLITS[k]}" for k, fraction in fractions.items())
-    how = "split in time" if in_time is None or len(recordings) == 1 else "split at the same times"
-    return given, f"{how} ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", False
+    manner = "split in time" if in_time is None or len(recordings) == 1 else "split at the same times"
+    return given, f"{manner} ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", False
 
 
 def constant_findings(path: Path, recordings: Sequence[Recording], names: Sequence[str]) -> list[Finding]:

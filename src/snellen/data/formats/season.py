@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snellen.data.formats.series_times import DAY, Step
+from snellen.data.formats.series_times import DAY, StepLength
 
 MIN_SEASONS = 3  # in the training part
 MIN_CORRELATION = 0.3
@@ -15,7 +15,7 @@ _OF_MONTHS = {1: 12, 2: 6, 3: 4, 4: 3, 6: 2}
 _MAX_A_DAY = 96  # steps of a day that are a season: from a quarter of an hour
 
 
-def season_of_step(step: Step | None, steps: int) -> tuple[int, str] | None:
+def season_of_step(step: StepLength | None, steps: int) -> tuple[int, str] | None:
     """Steps of a year, a week or a day, for months, days or shorter steps; None for others and for short series.
 
     Args:

@@ -29,8 +29,8 @@ def read_series_recordings(path: Path, options: OpenOptions) -> RecordingsRead:
 
 def recordings_of_table(table: TableText, options: OpenOptions, name: str) -> RecordingsRead:
     """The time series of a table; name: of a series without an id."""
-    how = TimeSteps(resample=options.resample or "", gaps=options.gaps or "error", max_gap=options.max_gap or 10)
-    series, columns, step, report = read_series_table(table, options, how)
+    time_steps = TimeSteps(resample=options.resample or "", gaps=options.gaps or "error", max_gap=options.max_gap or 10)
+    series, columns, step, report = read_series_table(table, options, time_steps)
     targets, longest = len(columns.targets), max(len(one.values) for one in series)
     training = round((1 - SPLIT_FRACTIONS[1] - SPLIT_FRACTIONS[2]) * longest)
     season = season_of_step(step, training)
@@ -72,7 +72,7 @@ def recordings_of_table(table: TableText, options: OpenOptions, name: str) -> Re
         columns=columns.inputs,
         id=columns.id,
         time=columns.time,
-        time_steps=dataclasses.replace(how, calendar=calendar),
+        time_steps=dataclasses.replace(time_steps, calendar=calendar),
         findings=tuple(gap_findings(report)),
         when=partial(_time_text, times) if (times := [one.times for one in series if one.times is not None]) else None,
     )

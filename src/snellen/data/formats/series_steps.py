@@ -11,7 +11,7 @@ import numpy as np
 from snellen.core.errors import DataError, counted
 from snellen.core.spec import TimeSteps
 from snellen.data.formats.series_text import JITTER
-from snellen.data.formats.series_times import Step, Times, find_step, parse_period, periods, step_of
+from snellen.data.formats.series_times import StepLength, Times, find_step, parse_period, periods, step_of
 
 MIN_TIMES = 4  # of which the median step is known
 
@@ -97,8 +97,13 @@ def resampled(series: Sequence[SeriesRows], period: str, is_date: bool, report: 
 
 
 def equal_steps(
-    series: Sequence[SeriesRows], stored: tuple[float, str] | None, how: TimeSteps, where: str, time: str, unit: str
-) -> tuple[list[SeriesRows], Step | None]:
+    series: Sequence[SeriesRows],
+    stored: tuple[float, str] | None,
+    time_steps: TimeSteps,
+    where: str,
+    time: str,
+    unit: str,
+) -> tuple[list[SeriesRows], StepLength | None]:
     """Each series with a row for each step; missing rows hold NaN.
 
     Args:
@@ -129,17 +134,17 @@ def equal_steps(
         return list(series), None
     counts = [step.count(times) for times in all_times]
     whole = [np.round(count) for count in counts]
-    _check_steps(series, all_times, counts, whole, step, how, (where, time, unit))
+    _check_steps(series, all_times, counts, whole, step, time_steps, (where, time, unit))
     return [_on_grid(*one, step) for one in zip(series, all_times, whole, strict=True)], step
 
 
 def _as_stored(
-    found: Step | None, stored: tuple[float, str], all_times: Sequence[Times], where: str, unit: str
-) -> Step:
+    given: StepLength | None, stored: tuple[float, str], all_times: Sequence[Times], where: str, unit: str
+) -> StepLength:
     """The step of the training data. Raises DataError if the times have clearly another."""
     step = step_of(*stored, all_times)
-    if found is not None and sum(len(times.clock) for times in all_times) > MIN_TIMES:
-        (a, a_unit), (b, b_unit) = found.duration(unit), step.duration(unit)
+    if given is not None and sum(len(times.clock) for times in all_times) > MIN_TIMES:
+        (a, a_unit), (b, b_unit) = given.duration(unit), step.duration(unit)
         if a_unit != b_unit or abs(a - b) > JITTER * b:
             raise DataError(
                 f"{where} has steps of {a:g} {a_unit}".rstrip()
@@ -154,8 +159,8 @@ def _check_steps(
     all_times: Sequence[Times],
     counts: Sequence[np.ndarray],
     whole: Sequence[np.ndarray],
-    step: Step,
-    how: TimeSteps,
+    step: StepLength,
+    time_steps: TimeSteps,
     names: tuple[str, str, str],
 ) -> None:
     """Raise DataError for unequal steps, and for missing steps where gaps are errors."""
@@ -164,16 +169,16 @@ def _check_steps(
     missing = [b > 1 for b in whole]
     is_unequal = any(one.any() for one in unequal)
     bad = unequal if is_unequal else missing
-    if not is_unequal and (how.gaps != "error" or not any(one.any() for one in missing)):
+    if not is_unequal and (time_steps.gaps != "error" or not any(one.any() for one in missing)):
         return
     k = next(k for k, one in enumerate(bad) if one.any())
     row = int(np.nonzero(bad[k])[0][0])
     size, total = float(counts[k][row]), sum(map(len, counts))
-    usual, usual_unit = step.duration(unit)
+    typical, typical_unit = step.duration(unit)
     cause = (
         f"{where}, line {max(series[k].lines[row : row + 2])}: {time} goes from {all_times[k].text(row)} to "
-        f"{all_times[k].text(row + 1)}, a step of {size * usual:g} {usual_unit}".rstrip()
-        + f"; most steps are {usual:g} {usual_unit}".rstrip()
+        f"{all_times[k].text(row + 1)}, a step of {size * typical:g} {typical_unit}".rstrip()
+        + f"; most steps are {typical:g} {typical_unit}".rstrip()
     )
     if is_unequal:
         count = sum(int(one.sum()) for one in unequal)
@@ -189,7 +194,7 @@ def _check_steps(
     )
 
 
-def _on_grid(one: SeriesRows, times: Times, counts: np.ndarray, step: Step) -> SeriesRows:
+def _on_grid(one: SeriesRows, times: Times, counts: np.ndarray, step: StepLength) -> SeriesRows:
     """A series with a row for each step."""
     place = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     total = int(place[-1]) + 1
@@ -208,7 +213,7 @@ def _on_grid(one: SeriesRows, times: Times, counts: np.ndarray, step: Step) -> S
 
 def without_gaps(
     series: Sequence[SeriesRows],
-    how: TimeSteps,
+    time_steps: TimeSteps,
     targets: int,
     held: np.ndarray,
     names: Sequence[str],
@@ -232,13 +237,13 @@ def without_gaps(
             report.trimmed += len(one.lines) - len(trimmed[-1].lines)
     if not trimmed:
         raise DataError(f"{where} has no row with a number in {', '.join(names[:targets])}", "Give the past values.")
-    if how.gaps == "error":
+    if time_steps.gaps == "error":
         _check_cells(trimmed, names, where)
         return trimmed
     parts = []
     for one in trimmed:
         values = one.values.copy()
-        is_filled = fill_gaps(values, how, held)
+        is_filled = fill_gaps(values, time_steps, held)
         left = np.nonzero(~np.isnan(values).any(1))[0]
         runs = np.split(left, np.nonzero(np.diff(left) > 1)[0] + 1)
         report.filled += int(is_filled.sum())
@@ -251,14 +256,14 @@ def without_gaps(
     return [part for part in parts if len(part.lines)]
 
 
-def fill_gaps(values: np.ndarray, how: TimeSteps, held: np.ndarray) -> np.ndarray:
+def fill_gaps(values: np.ndarray, time_steps: TimeSteps, held: np.ndarray) -> np.ndarray:
     """Interpolate short gaps of (T, D) values in place; (T,) bool, the steps that are complete since.
 
     Args:
         held: (D,) bool, columns of categories, which keep their last value.
     """
     missing = np.isnan(values).any(1)
-    limit = how.max_gap if how.gaps == "interpolate" else 0
+    limit = time_steps.max_gap if time_steps.gaps == "interpolate" else 0
     for column in range(values.shape[1]):
         _fill(values[:, column], limit, bool(held[column]))
     filled: np.ndarray = missing & ~np.isnan(values).any(1)

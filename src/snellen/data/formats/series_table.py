@@ -21,7 +21,7 @@ from snellen.data.formats.series_steps import (
     resampled,
     without_gaps,
 )
-from snellen.data.formats.series_times import Step, is_compact_date, is_date, parse_times
+from snellen.data.formats.series_times import StepLength, is_compact_date, is_date, parse_times
 from snellen.data.formats.table_columns import MAX_CATEGORIES, TableProblems, parse_cells, parse_numbers
 from snellen.data.formats.table_text import MISSING, SUFFIXES, TableText, is_number
 
@@ -226,8 +226,12 @@ def by_series(table: TableText, columns: SeriesColumns, values: np.ndarray) -> l
 
 
 def read_steps(
-    table: TableText, columns: SeriesColumns, how: TimeSteps, stored: tuple[float, str] | None, report: StepReport
-) -> tuple[list[SeriesRows], np.ndarray, Step | None]:
+    table: TableText,
+    columns: SeriesColumns,
+    time_steps: TimeSteps,
+    stored: tuple[float, str] | None,
+    report: StepReport,
+) -> tuple[list[SeriesRows], np.ndarray, StepLength | None]:
     """Series with one row for each step, NaN where a value is missing; (D,) features of categories; the step.
 
     Args:
@@ -237,23 +241,23 @@ def read_steps(
     """
     values, held = encode(table, columns)
     series = in_time_order(by_series(table, columns, values), report)
-    if how.resample:
+    if time_steps.resample:
         if not columns.time:
             raise UsageError("--resample needs times, and the table has no column of them", "Name it with --time.")
         assert series[0].times is not None
-        series = resampled(series, how.resample, series[0].times.offset is not None, report)
-    series, step = equal_steps(series, stored, how, table.where, columns.time, columns.unit)
+        series = resampled(series, time_steps.resample, series[0].times.offset is not None, report)
+    series, step = equal_steps(series, stored, time_steps, table.where, columns.time, columns.unit)
     return series, held, step
 
 
 def read_series_table(
-    table: TableText, options: OpenOptions, how: TimeSteps
-) -> tuple[list[SeriesRows], SeriesColumns, Step | None, StepReport]:
+    table: TableText, options: OpenOptions, time_steps: TimeSteps
+) -> tuple[list[SeriesRows], SeriesColumns, StepLength | None, StepReport]:
     """The series of a table for training, without gaps."""
     columns, report = choose_columns(table, options), StepReport()
-    series, held, step = read_steps(table, columns, how, None, report)
+    series, held, step = read_steps(table, columns, time_steps, None, report)
     targets = len(columns.targets)
-    series = without_gaps(series, how, targets, held, columns.features, table.where, report)
+    series = without_gaps(series, time_steps, targets, held, columns.features, table.where, report)
     return series, columns, step, report
 
 

@@ -64,7 +64,7 @@ class Times:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StepLength:
     """Duration of a step: a number of calendar months, or `size`, in seconds of dates or in the unit of numbers.
 
     Args:
@@ -176,39 +176,39 @@ def _date(cell: str) -> datetime | None:
         return None
 
 
-def find_step(series: Sequence[Times]) -> Step | None:
+def find_step(series: Sequence[Times]) -> StepLength | None:
     """The step of series whose times grow: the median, or calendar months; None without two times."""
     steps = np.concatenate([np.diff(times.clock) for times in series]) if series else np.empty(0)
     if not len(steps):
         return None
     median = float(np.median(steps))
     if series[0].offset is None:
-        return Step(size=median, is_date=False)
+        return StepLength(size=median, is_date=False)
     if median >= _MONTH_DAYS * DAY:
         local = np.concatenate([times.local for times in series])
         is_end = bool((_days_to_month_end(local) == 0).all())
         moments = [_moment(value) for value in local]
         if is_end or len({(moment.day, moment.time()) for moment in moments}) == 1:
             months = int(np.median(np.concatenate([np.diff(_months(times.local)) for times in series])))
-            return Step(months=max(months, 1), is_month_end=is_end)
+            return StepLength(months=max(months, 1), is_month_end=is_end)
     is_local = median >= DAY * (1 - JITTER)  # a day of 23 hours is a step of a day
     if is_local:
         median = float(np.median(np.concatenate([np.diff(times.local) for times in series])))
-    return Step(size=median, is_local=is_local)
+    return StepLength(size=median, is_local=is_local)
 
 
-def step_of(duration: float, unit: str, times: Sequence[Times]) -> Step:
+def step_of(duration: float, unit: str, times: Sequence[Times]) -> StepLength:
     """The step with a duration as stored with a model, for new times."""
     if unit in ("month", "months"):
         local = np.concatenate([one.local for one in times])
-        return Step(months=int(duration), is_month_end=bool((_days_to_month_end(local) == 0).all()))
+        return StepLength(months=int(duration), is_month_end=bool((_days_to_month_end(local) == 0).all()))
     if times[0].offset is None:
-        return Step(size=duration, is_date=False)
+        return StepLength(size=duration, is_date=False)
     size = duration * SECONDS.get(unit, 1.0)
-    return Step(size=size, is_local=size >= DAY)
+    return StepLength(size=size, is_local=size >= DAY)
 
 
-def parse_period(text: str, is_date: bool) -> Step:
+def parse_period(text: str, is_date: bool) -> StepLength:
     """The step of --resample: a number and a unit, s, min, h, d, w or mo; of times that are numbers only a number.
 
     Raises:
@@ -218,16 +218,16 @@ def parse_period(text: str, is_date: bool) -> Step:
     size = float(match[1]) if match else 0.0
     unit = match[2] if match else ""
     if size > 0 and is_date and unit == "mo" and size == int(size):
-        return Step(months=int(size))
+        return StepLength(months=int(size))
     if size > 0 and is_date and unit in SECONDS:
-        return Step(size=size * SECONDS[unit], is_local=size * SECONDS[unit] >= DAY)
+        return StepLength(size=size * SECONDS[unit], is_local=size * SECONDS[unit] >= DAY)
     if size > 0 and not is_date and not unit:
-        return Step(size=size, is_date=False)
+        return StepLength(size=size, is_date=False)
     units = f"a number and {', '.join(SECONDS)} or mo, as 1d or 15min" if is_date else "a number, as the times are"
     raise UsageError(f"--resample {text} is no period of these times", f"Give {units}.")
 
 
-def periods(times: Times, step: Step) -> tuple[np.ndarray, Times]:
+def periods(times: Times, step: StepLength) -> tuple[np.ndarray, Times]:
     """(N,) period of each time, counted from the first, and the starts of all periods from the first to the last.
 
     Days and months begin at midnight as written, weeks on Monday; shorter periods at a multiple of the period in UTC.
