@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from snellen.data.formats.series_steps import (
 )
 from snellen.data.formats.series_times import StepLength, is_compact_date, is_date, parse_times
 from snellen.data.formats.table_columns import MAX_CATEGORIES, TableProblems, parse_cells, parse_numbers
+from snellen.data.formats.table_sequences import by_value
 from snellen.data.formats.table_text import MISSING, SUFFIXES, TableText, is_number
 
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "seconds", "time_s", "time_ms", "month", "day", "ds"})
@@ -215,8 +217,9 @@ def by_series(table: TableText, columns: SeriesColumns, values: np.ndarray) -> l
             "Fill the cell.",
         )
     members: dict[str, list[int]] = {}
-    for row, id in enumerate(ids):
-        members.setdefault(id, []).append(row)
+    first_of: dict[str | Decimal, str] = {}
+    for row, id in enumerate(ids):  # numbers by their value: 3 and 3.0 are one id
+        members.setdefault(first_of.setdefault(by_value(id), id), []).append(row)
     whole = SeriesRows(name="", values=values, lines=lines, times=times)
     parts = ((id, whole.take(np.array(rows))) for id, rows in members.items())
     return [
