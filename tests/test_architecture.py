@@ -18,7 +18,7 @@ from snellen.core import catalog
 from snellen.core.settings import flatten
 from snellen.data.experience import WORLDS
 from snellen.data.formats import formats
-from snellen.data.named_datasets import BUILTIN
+from snellen.data.named_datasets import BUILTIN, BUILTIN_SERIES
 from snellen.data.names import BUILTIN_NAMES, FORMATS, NAMED, WORLD_NAMES
 from snellen.tasks import LEARNERS, TASKS
 
@@ -148,7 +148,7 @@ def test_setting_names_of_a_learner_are_unique(task: str) -> None:
 
 def test_names_of_data_and_formats_equal_the_registries() -> None:
     assert set(WORLD_NAMES) == set(WORLDS)
-    assert set(BUILTIN_NAMES) == set(BUILTIN) | set(WORLDS)
+    assert set(BUILTIN_NAMES) == set(BUILTIN) | set(BUILTIN_SERIES) | set(WORLDS)
     assert list(FORMATS) == list(formats())
     assert not set(BUILTIN_NAMES) & set(NAMED)
     assert not (set(BUILTIN_NAMES) | set(NAMED)) & set(VERBS)

@@ -319,10 +319,12 @@ class TrainedRun:
         Args:
             results: receives all detections, also those below the threshold.
         """
+        from snellen.modalities.modality import fields_of
+
         name_key = "input" if "input" not in getattr(self.spec.target, "names", ()) else "sample"
         predictions = self.predict_batch(x) if results is None else self._collect_detections(names, x, results)
         return [
-            {name_key: name, **prediction, **bound_warnings(prediction, self.spec.target)}
+            {name_key: str(name), **fields_of(name), **prediction, **bound_warnings(prediction, self.spec.target)}
             for name, prediction in zip(names, predictions, strict=True)
         ]
 

@@ -59,8 +59,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
 
 
 def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
-    """Read other data as that of the run: its --impute, --nodata, --pages, --mesh-points, --modality and --target,
-    unless others are given.
+    """Read other data as that of the run: its --impute, --nodata, --pages, --mesh-points, --modality, --target and
+    so on, unless others are given.
 
     Its --group too where that is a column of the table, which is no input then.
     """
@@ -78,12 +78,17 @@ def _use_options_of_run(args: argparse.Namespace, record: Record) -> None:
         ("horizon", options.horizon),
         ("window", options.window),
         ("window_stride", options.stride),
-        ("frame_rate", options.frame_rate),
+        ("known", ",".join(options.known) or None),
+        ("calendar", options.calendar),
+        ("season", options.season),
+        ("gaps", options.gaps),
+        ("max_gap", options.max_gap),
         ("resample", options.resample),
+        ("frame_rate", options.frame_rate),
         ("pose", options.pose),
         ("skeleton", options.skeleton),
         ("target", ",".join(options.target) or None),
-        ("task", record.task if options.optional_target else None),
+        ("task", record.task if options.optional_target or options.future else None),
         ("inputs", ",".join(options.inputs) or None),
         ("sequence_id", options.sequence_id),
         ("time", options.time),

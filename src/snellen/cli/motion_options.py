@@ -16,12 +16,6 @@ def add_motion_flags(group: argparse._ArgumentGroup) -> None:
         "exponential maps of the CMU Graphics Lab, else unknown)",
     )
     group.add_argument(
-        "--resample",
-        metavar="HZ",
-        type=positive_number,
-        help="Frames per second to which motion is resampled (default: 25 if the files have at least 50)",
-    )
-    group.add_argument(
         "--pose",
         choices=["angles", "positions"],
         help="Features of motion: angles, exponential maps of the joints and the position of the root; positions, the "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from snellen.cli.motion_options import add_motion_flags
+from snellen.cli.series_options import add_series_options
 from snellen.core import catalog, legacy_names
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.settings import Setting, flatten
@@ -52,7 +53,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--time",
         metavar="COLUMN",
         help="Column of a table by which the steps of a sequence are ordered, of numbers or dates (default: the order "
-        "of the file)",
+        "of the file; to forecast, the first column of dates)",
     )
     group.add_argument(
         "--row-steps",
@@ -86,6 +87,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     ):
         group.add_argument(flag, metavar="STEPS", type=int_at_least(1), help=text)
     add_motion_flags(group)
+    add_series_options(group, int_at_least(1))
     group.add_argument(
         "--pages",
         choices=["first", "max", "each"],
@@ -260,10 +262,10 @@ def open_data(args: argparse.Namespace) -> Experience:
     check_data_exists(args)
     from snellen.data.cache import parse_cache_limit
     from snellen.data.experience import open_experience, require_samples
-    from snellen.data.formats import OpenOptions, needs_no_target, target_of_task
+    from snellen.data.formats import OpenOptions, is_future_task, needs_no_target, target_of_task
 
     values = vars(args)
-    target, inputs = values.get("target"), values.get("inputs")
+    target, inputs, known = values.get("target"), values.get("inputs"), values.get("known")
     options = OpenOptions(
         format=values.get("data_format"),
         target=tuple(target.split(",")) if target else target_of_task(values.get("task"), args.data),
@@ -277,8 +279,14 @@ def open_data(args: argparse.Namespace) -> Experience:
         horizon=values.get("horizon"),
         window=values.get("window"),
         stride=values.get("window_stride"),
-        frame_rate=values.get("frame_rate"),
+        future=is_future_task(values.get("task")),
+        known=tuple(known.split(",")) if known else (),
+        calendar=values.get("calendar"),
+        season=values.get("season"),
+        gaps=values.get("gaps"),
+        max_gap=values.get("max_gap"),
         resample=values.get("resample"),
+        frame_rate=values.get("frame_rate"),
         pose=values.get("pose"),
         skeleton=values.get("skeleton"),
         pages=values.get("pages"),

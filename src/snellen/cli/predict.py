@@ -138,13 +138,34 @@ def _near_paths(word: str) -> str:
 
 
 def _csv_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """CSV rows of a record: one per detection, else one."""
+    """CSV rows of a record: one per detection, one per step of a forecast, else one."""
     if isinstance(record.get("warnings"), list):  # not in every record; a line after all predictions counts them
         record = {key: value for key, value in record.items() if key != "warnings"}
+    if isinstance(record.get("forecast"), dict):
+        return _step_rows(record)
     if "objects" not in record:
         return [_flatten_record(record)]
     name = {key: value for key, value in record.items() if key != "objects"}
     return [{**name, **_detection_row(detection)} for detection in record["objects"]]
+
+
+def _step_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each step of a forecast: the input, the step, its time if known, and what is forecast for it."""
+    steps = len(next(iter(record["forecast"].values())))
+    name = next(iter(record))
+    rest = {key: value for key, value in record.items() if key not in (name, "time")}
+    rows: list[dict[str, Any]] = []
+    for k in range(steps):
+        row = {name: record[name], "step": k + 1, **({"time": record["time"][k]} if "time" in record else {})}
+        rows.append({**row, **_flatten_record(_at_step(rest, k, steps))})
+    return rows
+
+
+def _at_step(value: Any, step: int, steps: int) -> Any:
+    """A nested record with the value at one step in place of each list of all steps."""
+    if isinstance(value, dict):
+        return {key: _at_step(inner, step, steps) for key, inner in value.items()}
+    return value[step] if isinstance(value, list) and len(value) == steps else value
 
 
 def _detection_row(detection: dict[str, Any]) -> dict[str, Any]:

@@ -270,6 +270,23 @@ class Skeleton:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeSteps:
+    """How the rows of a table of time series become equal steps, and what is computed from their times.
+
+    Args:
+        resample: period whose mean is one step, as "1d"; "": each row is a step.
+        gaps: what is done at missing steps and cells.
+        max_gap: consecutive missing steps that are interpolated, at most; the series is split at longer gaps.
+        calendar: names of the calendar features, the last of the features that are known in advance.
+    """
+
+    resample: str = ""
+    gaps: Literal["error", "interpolate", "split"] = "error"
+    max_gap: int = 10
+    calendar: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Future:
     """The next steps of the first D features of the input sequence: (steps, D) numbers in the user's units.
 
@@ -283,6 +300,8 @@ class Future:
             their values at the steps that are forecast.
         every: frames of a recording from one step to the next; windows begin at any frame.
         skeleton: of motion, the joints whose pose the features are; None of other recordings.
+        season: steps of a season; None where there is none.
+        time_steps: of series in a table; None of other recordings.
     """
 
     sample_noun: ClassVar[str] = "windows"  # what the samples are
@@ -295,6 +314,8 @@ class Future:
     known: int = 0
     every: int = 1
     skeleton: Skeleton | None = None
+    season: int | None = None
+    time_steps: TimeSteps | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:

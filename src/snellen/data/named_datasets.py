@@ -30,6 +30,7 @@ from snellen.data.synthetic import (
     shapes,
     tones,
     toys,
+    visits,
     voxels,
 )
 
@@ -47,6 +48,7 @@ BUILTIN: dict[str, Callable[..., RawDataset]] = {
     **long_lags.LONG_LAGS,
 }  # functions of a seed and, for some, a target
 SEVERAL_INPUTS = ("gestures",)  # built-in data of which --inputs selects some
+BUILTIN_SERIES: dict[str, Callable[[int, OpenOptions], RawDataset]] = {"visits": visits.visits}  # to forecast
 BUILTIN_TARGETS = {"shapes": tuple(shapes.TARGETS)}  # choice of targets; the first is the default
 
 

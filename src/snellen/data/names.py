@@ -8,6 +8,7 @@ BUILTIN_NAMES = (
     *("shapes", "moving-shapes", "voxels", "point-shapes", "oscillators", "sdf", "tones"),
     *("tracks", "gestures"),
     *("copy-20", "copy-100", "copy-200", "adding-20", "adding-100", "adding-200"),
+    "visits",
     *WORLD_NAMES,
 )
 

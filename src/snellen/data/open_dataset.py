@@ -19,8 +19,8 @@ from snellen.data.formats import CONSECUTIVE, Format, OpenOptions, formats
 from snellen.data.formats.single_folders import single_folders
 from snellen.data.formats.unread_content import unread_error
 from snellen.data.input_selection import select_inputs
-from snellen.data.named_datasets import BUILTIN, SEVERAL_INPUTS, find_named_dataset, open_builtin
-from snellen.data.names import NAMED, WORLD_NAMES
+from snellen.data.named_datasets import BUILTIN, BUILTIN_SERIES, SEVERAL_INPUTS, find_named_dataset, open_builtin
+from snellen.data.names import BUILTIN_NAMES, NAMED, WORLD_NAMES
 from snellen.data.splits import make_splits
 from snellen.data.target_bounds import target_bounds
 
@@ -40,17 +40,16 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
     path = Path(data).expanduser()
     if name in WORLD_NAMES:
         raise UsageError(f"{name} is a world: it has episodes, and no samples", f"Train a policy: snellen train {name}")
-    if name in BUILTIN:
-        if options.format is not None:
-            raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
-        if options.modality is not None:
-            raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
-        _check_options_of_one_format(name, "built-in data", options)
+    if name in BUILTIN_SERIES:
+        _check_builtin(name, options)
+        raw = BUILTIN_SERIES[name](seed, options)
+    elif name in BUILTIN:
+        _check_builtin(name, options)
         if options.sequence_id or options.time or options.row_steps:
             raise UsageError(f"{name} is built in and has no columns", "Omit --sequence-id, --time and --row-steps.")
-        of_files = {"group": options.group, "impute": options.impute, "pages": options.pages, "nodata": options.nodata}
-        if (flag := next((flag for flag, value in of_files.items() if value is not None), None)) is not None:
-            raise UsageError(f"--{flag} does not apply to {name}, which is built in", f"Omit --{flag}.")
+        of_series = next((flag for flag, value in options.of_series.items() if value is not None), None)
+        if of_series is not None:
+            raise UsageError(f"--{of_series} does not apply to {name}, which is built in", f"Omit --{of_series}.")
         if options.inputs and name not in SEVERAL_INPUTS:
             raise UsageError(
                 f"--inputs does not apply to {name}, which is built in and has one input", "Omit --inputs."
@@ -64,10 +63,22 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
         path, raw = _open_path(path, options)
         raw = with_consecutive_groups(raw) if options.group == CONSECUTIVE and raw.groups is None else raw
         raw = _with_nodata(raw, options)
-    has_name = str(data) in BUILTIN or str(data) in NAMED
+    has_name = str(data) in BUILTIN_NAMES or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(real_path(path)), "seed": seed, "options": options}
     opened = assemble(check_dataset(raw, options, str(path)), name, seed, origin, options)
     return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
+
+
+def _check_builtin(name: str, options: OpenOptions) -> None:
+    """Raise UsageError for options that no built-in data has."""
+    if options.format is not None:
+        raise UsageError(f"{name} is built in and has no format", "Omit --data-format.")
+    if options.modality is not None:
+        raise UsageError(f"{name} is built in and has one modality", "Omit --modality.")
+    of_files = {"group": options.group, "impute": options.impute, "pages": options.pages, "nodata": options.nodata}
+    if (flag := next((flag for flag, value in of_files.items() if value is not None), None)) is not None:
+        raise UsageError(f"--{flag} does not apply to {name}, which is built in", f"Omit --{flag}.")
+    _check_options_of_one_format(name, "built-in data", options)
 
 
 def assemble(
@@ -132,7 +143,7 @@ def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     if options.sequence_id and options.row_steps:
         raise UsageError("--sequence-id and --row-steps exclude each other", "A row is one step, or all of them.")
     given = next((name for name, value in of_tables.items() if value), None)
-    if given is not None and format.name != "table":
+    if given is not None and format.name != "table" and not format.future:
         raise UsageError(f"--{given} applies to tables; {path} is read as {format.name}", f"Omit --{given}.")
     if options.modality is not None and format.name != "arrays" and not format.future:
         raise UsageError(
@@ -149,7 +160,6 @@ def _check_options_of_one_format(data: Path | str, format: str, options: OpenOpt
         ("--mesh-samples", options.mesh_samples, ("meshes",), "meshes"),
         ("--surface-side", options.surface_side, ("image-surface",), "one image fitted as a surface"),
         ("--frame-rate", options.frame_rate, ("motion", "recordings"), "motion and recordings to forecast"),
-        ("--resample", options.resample, ("motion",), "motion (AMC, BVH, exponential maps)"),
         ("--pose", options.pose, ("motion",), "motion (AMC, BVH, exponential maps)"),
         ("--skeleton", options.skeleton, ("motion", "recordings"), "motion"),
     ):

@@ -74,6 +74,7 @@ class RecordingWindows:
         known: number of the last features that are known in advance (`Future.known`): a window has their values
             `horizon` steps later.
         every: rows of `values` from one step of a window to the next; `lengths` and `stride` count rows.
+        when: recording and step to the time of the step, for names; None: steps are counted.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class RecordingWindows:
         forecast: int | None = None,
         known: int = 0,
         every: int = 1,
+        when: Callable[[int, int], str] | None = None,
     ) -> None:
         if known and window < horizon:
             raise ValueError(f"a window of {window} steps cannot hold {horizon} steps that are known in advance")
@@ -94,6 +96,7 @@ class RecordingWindows:
         self.forecast = values.shape[1] if forecast is None else forecast
         self.known = known
         self.every = every
+        self.when = when
         self.lengths = tuple(lengths)
         self.recordings = tuple(names)
         self.window, self.horizon, self.stride = window, horizon, stride
@@ -137,22 +140,33 @@ class RecordingWindows:
         return cast(Tensor, GatheredWindows(lambda ids: self.read(ids, preprocessing), np.arange(len(self))))
 
     def name(self, id: int) -> str:
-        start = int(self.start[id])
+        start, recording = int(self.start[id]), int(self.recording[id])
+        end = start + (self.window - 1) * self.every
+        if self.when is not None:
+            first, last = (self.when(recording, row) for row in (start, end))
+            return f"{self.recordings[recording]}, {first} to {last}"
         noun = "steps" if self.every == 1 else "frames"
-        return (
-            f"{self.recordings[self.recording[id]]}, {noun} {start + 1} to {start + (self.window - 1) * self.every + 1}"
-        )
+        return f"{self.recordings[recording]}, {noun} {start + 1} to {end + 1}"
 
     def key(self) -> str | None:
         return None
 
 
-def split_in_time(source: RecordingWindows, fractions: Sequence[float]) -> np.ndarray:
+def split_in_time(
+    source: RecordingWindows, fractions: Sequence[float], positions: Sequence[float] | None = None
+) -> np.ndarray:
     """(N,) index of the part in which the whole window and its future lie; len(fractions) for those across a cut.
 
     Each recording is cut into consecutive parts, the earliest first. So no step of a window or future of one part
     occurs in another.
+
+    Args:
+        positions: of the first step of each recording on a common clock, in steps. All recordings are then cut at the
+            same times, and it is the future that lies in a part: its window may begin before, as in forecasts from a
+            rolling origin, so that no step of a later part occurs in an earlier one.
     """
+    if positions is not None:
+        return _split_at_common_times(source, fractions, np.asarray(positions, np.float64))
     length = np.array(source.lengths)[source.recording]
     last = source.start + source.span  # the step after the future
     parts = np.full(len(source), len(fractions))
@@ -160,4 +174,16 @@ def split_in_time(source: RecordingWindows, fractions: Sequence[float]) -> np.nd
     for k in range(len(fractions)):
         low, high = np.round(cuts[k] * length), np.round(cuts[k + 1] * length)
         parts[(source.start >= low) & (last <= high)] = k
+    return parts
+
+
+def _split_at_common_times(source: RecordingWindows, fractions: Sequence[float], positions: np.ndarray) -> np.ndarray:
+    """The part in which the future of each window lies; the cuts divide the steps of all recordings."""
+    steps = np.sort(np.concatenate([p + np.arange(n) for p, n in zip(positions, source.lengths, strict=True)]))
+    first = positions[source.recording] + source.start + source.window  # of the future
+    last = first + source.horizon - 1
+    parts = np.full(len(source), len(fractions))
+    cuts = [-np.inf, *(steps[round(cut * len(steps))] for cut in np.cumsum(fractions)[:-1]), np.inf]
+    for k in range(len(fractions)):
+        parts[(first >= cuts[k] - 1e-6) & (last < cuts[k + 1] - 1e-6)] = k
     return parts

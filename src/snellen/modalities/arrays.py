@@ -46,6 +46,8 @@ from snellen.modalities.paths import files_with, list_paths
 from snellen.modalities.place_maps import slices, strips
 from snellen.modalities.recording_files import is_recording, read_recording_file
 from snellen.modalities.sample_files import write_npz
+from snellen.modalities.series_files import is_series, read_series_json
+from snellen.modalities.series_files import json_schema as series_schema
 from snellen.modalities.step_lines import read_steps
 from snellen.modalities.strict_json import parse_json
 
@@ -63,7 +65,7 @@ def read_samples(path: Path, spec: Spec) -> Iterator[Sample]:
         DataError: an unreadable file, no array with the shape of the inputs, NaN or infinity.
     """
     spec_input = spec.input
-    if spec_input.sequence_id and path.suffix.lower() in TABLES:
+    if spec_input.sequence_id and path.suffix.lower() in TABLES and not is_series(spec):
         yield from ((name, _at_depth(x, spec_input)) for name, x in read_sequences(path, spec, ignore_line))
         return
     if has_row_steps(spec_input) and path.suffix.lower() in TABLES:
@@ -215,7 +217,8 @@ def read_arrays(
     arguments: Sequence[str], spec: Spec, problems: dict[str, str], noun: str, readers: FileReaders | None = None
 ) -> Iterator[NamedBatch]:
     """Read the samples of files; files that cannot be read are recorded in `problems`."""
-    suffixes = (*SUFFIXES, *((*TEXT, *JSON_LINES) if spec.input.axes == ("time", "feature") else ()), *(readers or {}))
+    text = (*TEXT, *JSON_LINES) if spec.input.axes == ("time", "feature") else ()
+    suffixes = (*SUFFIXES, *((*TEXT, *TABLES) if is_series(spec) else text), *(readers or {}))
     paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, suffixes, f"file of {noun}"))
     yield from batches_of_one_shape(_read_chunks(paths, spec, problems, readers or {}))
 
@@ -262,6 +265,16 @@ def array_modality(
                 yield [file.name], _read_upload(file, reader, spec.input)[None]
                 continue
             plain = parse_json(file.content, form)
+            if is_series(spec) and isinstance(plain, dict) and list(plain) == ["series"]:
+                remaining -= len(plain["series"]) if isinstance(plain["series"], list) else 1
+                if remaining < 0:
+                    raise _too_many(limits, "series")
+                windows: list[Sample] = [
+                    (name, _at_depth(array_to_tensor(x), spec.input))
+                    for name, x in read_series_json(file.name, plain["series"], spec)
+                ]
+                yield from batches_of_one_shape([windows[k : k + BATCH] for k in range(0, len(windows), BATCH)])
+                continue
             if not isinstance(plain, dict) or list(plain) != [noun] or not isinstance(plain[noun], list):
                 raise MalformedJSON(f"The JSON has no {noun}", form)
             remaining -= len(plain[noun])
@@ -277,6 +290,8 @@ def array_modality(
 
     def json_schema(spec: Spec, max_inputs: int) -> dict[str, Any]:
         """JSON schema of a request."""
+        if is_series(spec):
+            return series_schema(spec, max_inputs)
         items: dict[str, Any] = {"type": "number"}
         for side in reversed(spec.input.shape):
             length = {"minItems": 1} if side is None else {"minItems": side, "maxItems": side}
@@ -290,7 +305,7 @@ def array_modality(
         read_uploads=read_uploads,
         content_types=("application/json",),
         json_schema=json_schema,
-        example_files=lambda spec: [f"{noun}.json"],
+        example_files=lambda spec: ["series.json" if is_series(spec) else f"{noun}.json"],
         describe=describe,
         describe_size=sides,
         sample_shape=shape_of_data,

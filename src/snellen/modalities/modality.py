@@ -45,6 +45,22 @@ class MalformedJSON(DataError):
     """A request whose JSON cannot be parsed, or is not of the form that the model reads."""
 
 
+class SampleName(str):
+    """Name of a sample, with fields that its prediction records have besides, such as the times of a forecast."""
+
+    fields: Mapping[str, Any]
+
+    def __new__(cls, name: str, fields: Mapping[str, Any]) -> SampleName:
+        self = super().__new__(cls, name)
+        self.fields = fields
+        return self
+
+
+def fields_of(name: str) -> Mapping[str, Any]:
+    """The fields of the name of a sample; none of a plain name."""
+    return name.fields if isinstance(name, SampleName) else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Modality:
     """A kind of input.

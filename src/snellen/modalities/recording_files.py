@@ -13,6 +13,7 @@ from snellen.data.formats import motion
 from snellen.data.formats.recording_arrays import read_recordings
 from snellen.data.formats.series_text import JITTER, SeriesText, read_series
 from snellen.data.formats.series_text import SUFFIXES as TEXT
+from snellen.modalities.series_files import TABLES, is_series, read_series_file
 
 
 def is_recording(path: Path, spec: Spec) -> bool:
@@ -26,6 +27,9 @@ def read_recording_file(path: Path, spec: Spec) -> Iterator[tuple[str, np.ndarra
     Raises:
         DataError: an unreadable file, one without a column of the training data, too few steps.
     """
+    if is_series(spec) and path.suffix.lower() in TABLES:
+        yield from read_series_file(path, spec)
+        return
     skeleton = spec.target.skeleton if isinstance(spec.target, Future) else None
     if skeleton is not None and motion.is_motion(path, skeleton):
         named = [(str(path), motion.read_for_model(path, spec, skeleton))]

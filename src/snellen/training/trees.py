@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from snellen.core.random import key
 from snellen.core.run import Run
 from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Input, Spec
-from snellen.data.dataset import Samples
+from snellen.data.dataset import Labelled, Samples
 from snellen.nn.layers import Standardize
 from snellen.nn.trees import Forest, Tree, TreeEnsemble, forest_trees
 from snellen.training.supervised import all_samples
@@ -30,6 +30,14 @@ MAX_ROW_VALUES = 1 << 21  # of these rows, one for each output: bounds the memor
 FEW_ROWS = 2000  # below which boosted trees have smaller leaves
 COARSE = 1000.0  # standard deviations of the offset above which float32 resolves a column badly
 HUGE = 1e30  # values near the limit of float32
+
+
+class RowBatches(Protocol):
+    """Samples in batches of about so many rows, such as `Samples`."""
+
+    def __len__(self) -> int: ...
+
+    def in_order(self, size: int) -> Iterator[Labelled]: ...
 
 
 @settings
@@ -144,7 +152,7 @@ def check_time(estimator: Any, x: np.ndarray, y: np.ndarray, run: Run, count: st
 def set_best_rounds(
     ensemble: TreeEnsemble,
     rounds: Sequence[Sequence[Tree]],
-    samples: Samples,
+    samples: RowBatches,
     losses: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     """Set the trees of the boosting rounds up to the lowest validation loss; of all without a validation split.

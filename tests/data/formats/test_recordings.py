@@ -181,8 +181,9 @@ def test_options_of_other_data_are_usage_errors(tmp_path: Path) -> None:
     for options in ({"impute": "median"}, {"modality": "image"}, {"format": "table"}):
         with pytest.raises(UsageError):
             forecast_data(path, **options)  # type: ignore[arg-type]
+    np.save(tmp_path / "a.npy", recording(0, 100))
     with pytest.raises(UsageError, match="--target x does not apply"):
-        dataset(path, options=OpenOptions(target=("x",), horizon=3))
+        dataset(tmp_path / "a.npy", options=OpenOptions(target=("x",), horizon=3))
     with pytest.raises(UsageError, match="built in"):
         dataset("moons", options=OpenOptions(horizon=3))
 

@@ -118,7 +118,7 @@ def test_a_network_that_corrects_linear_autoregression_starts_as_it(tmp_path: Pa
     (tmp_path / "02" / "02.asf").write_text(ASF)
     data = dataset(tmp_path / "02", options=OpenOptions(target=("future",), window=4, horizon=3))
     run = snellen.train(data, "mlp", out=tmp_path / "run", options=QUIET, epochs=1, lr=1e-12)
-    linear = LinearAutoregression(12, 4, 3)
+    linear = LinearAutoregression(data.spec, 4)
     least_squares(linear, data)
     x = data.source.read(data.splits["test"].numpy(), data.preprocessing)
     torch.testing.assert_close(run.model.forecast(x), linear.forecast(x), rtol=0, atol=1e-6)

@@ -41,8 +41,15 @@ class OpenOptions:
         modality: how to read arrays of three axes or more, see `formats/array_layout.py`.
         horizon: number of steps to forecast; window: number of steps before them that the model reads; stride: steps
             between the starts of two windows.
-        frame_rate: frames per second of motion whose files do not state it; resample: frames per second to which motion
-            is resampled; pose: the features of motion; skeleton: an .asf, .bvh or .csv file with its joints.
+        future: the target is the future, whatever columns are named; given by the task forecast.
+        known: columns of a table of time series that are known in advance.
+        calendar: whether the features of its calendar are inputs; None: yes, where its times are dates.
+        season: steps of a season; None: by the duration of a step, or by autocorrelation.
+        gaps: what is done at missing steps; None: they are an error. max_gap: steps that are interpolated, at most.
+        resample: of time series in a table, the period whose mean is one step, such as "1d"; of motion, frames per
+            second.
+        frame_rate: frames per second of motion whose files do not state it; pose: the features of motion; skeleton: an
+            .asf, .bvh or .csv file with its joints.
         pages: how to read a multi-page image: the first page, the maximum over pages, or one sample a page.
         nodata: value of pixels without data in images of more than 8 bits; "none": no value is doubted.
         quarantine: skip bad samples and write them to a list instead of stopping.
@@ -70,8 +77,14 @@ class OpenOptions:
     horizon: int | None = None
     window: int | None = None
     stride: int | None = None
+    future: bool = False
+    known: tuple[str, ...] = ()
+    calendar: bool | None = None
+    season: int | None = None
+    gaps: Literal["interpolate", "split"] | None = None
+    max_gap: int | None = None
+    resample: str | None = None
     frame_rate: float | None = None
-    resample: float | None = None
     pose: Literal["angles", "positions"] | None = None
     skeleton: str | None = None
     pages: Pages | None = None
@@ -91,8 +104,22 @@ class OpenOptions:
     @property
     def wants_future(self) -> bool:
         """Whether the target is the future of a recording."""
-        steps = (self.horizon, self.window, self.stride)
-        return self.target == (FUTURE,) or any(count is not None for count in steps)
+        counts = (self.horizon, self.window, self.stride)
+        return (
+            self.target == (FUTURE,) or self.future or any(n is not None for n in (*counts, *self.of_series.values()))
+        )
+
+    @property
+    def of_series(self) -> dict[str, object]:
+        """The options of time series in a table, by flag; None where not given."""
+        return {
+            "known": self.known or None,
+            "calendar": self.calendar,
+            "season": self.season,
+            "gaps": self.gaps,
+            "max-gap": self.max_gap,
+            "resample": self.resample,
+        }
 
 
 def target_of_task(task: str | None, data: object) -> tuple[str, ...]:
@@ -109,7 +136,14 @@ def is_image_file(path: str | Path) -> bool:
 
 def options_of_task(task: str | None, data: object) -> OpenOptions:
     """How a path is opened for a task, or for any (None)."""
-    return OpenOptions(target=target_of_task(task, data), optional_target=needs_no_target(task))
+    return OpenOptions(
+        target=target_of_task(task, data), optional_target=needs_no_target(task), future=is_future_task(task)
+    )
+
+
+def is_future_task(task: str | None) -> bool:
+    """Whether the target of a task is the future of its input, for `OpenOptions.future`."""
+    return _TARGETS.get(task or "") == (FUTURE,)
 
 
 def needs_no_target(task: str | None) -> bool:

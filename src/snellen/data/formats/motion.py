@@ -6,6 +6,7 @@ Each file is a recording. Its features are the angles of the joints, or their po
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ from snellen.data.formats.bvh import read_bvh
 from snellen.data.formats.exponential_maps import CMU_RATE, clip_with_skeleton, cmu_clip, is_cmu
 from snellen.data.formats.recording_splits import Recording
 from snellen.data.formats.recordings import (
-    Recordings,
     check_options,
     check_quarantine,
     check_splits,
@@ -29,6 +29,7 @@ from snellen.data.formats.recordings import (
     split_of_folder,
     text_files,
 )
+from snellen.data.formats.recordings_read import RecordingsRead
 from snellen.data.formats.series_text import SUFFIXES as TEXT
 from snellen.data.formats.series_text import read_series, sniff_rows
 from snellen.data.motion_clip import MotionClip, Pose, features, resampled, without_rest_pose
@@ -148,6 +149,19 @@ class _Rate(NamedTuple):
         return self.steps * self.every
 
 
+def _frames_per_second(resample: str | None) -> float | None:
+    """The number of `--resample`, which is a period for time series in a table. Raises UsageError."""
+    if resample is None:
+        return None
+    try:
+        rate = float(resample)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--resample {resample} is no number of frames per second", "Give such a number, as 25.")
+    return rate
+
+
 def _rate(clip: MotionClip, suffix: str, options: OpenOptions) -> _Rate:
     if options.frame_rate is not None:
         file, known = options.frame_rate, "given"
@@ -155,7 +169,7 @@ def _rate(clip: MotionClip, suffix: str, options: OpenOptions) -> _Rate:
         file, known = clip.frame_rate, "as stated"
     else:
         file, known = CMU_RATE, "assumed, that of the CMU Graphics Lab; others: --frame-rate"
-    new = options.resample or (DEFAULT_RATE if file >= 2 * DEFAULT_RATE else file)
+    new = _frames_per_second(options.resample) or (DEFAULT_RATE if file >= 2 * DEFAULT_RATE else file)
     if new > file * 1.001:
         raise UsageError(
             f"--resample {new:g} exceeds the {file:g} frames per second of the files",
@@ -171,7 +185,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable files, no skeleton, other joints than the first file. UsageError: options that do not
             apply.
     """
-    check_options(path, options, (AMC, BVH, *TEXT))
+    check_options(path, options, (AMC, BVH, *TEXT), no_columns=("season", "resample"))
     files = [path] if path.is_file() else (_motion_files(path) or text_files(path) or [])
     is_text = files[0].suffix.lower() in TEXT
     of_text = skeleton_of_file(options.skeleton) if options.skeleton is not None and is_text else None
@@ -203,7 +217,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     check_splits(path, recordings)
     assert first is not None  # check_quarantine raises where no recording remains
     names, skeleton, rate = first
-    read = Recordings(
+    read = RecordingsRead(
         recordings=recordings,
         names=names,
         description=_description(recordings, files[0].suffix.lower(), skeleton, rest),
@@ -257,7 +271,7 @@ def read_for_model(path: Path, spec: Spec, skeleton: Skeleton) -> np.ndarray:
     clip = _read_clip(path, _Skeletons(None, path.parent), None)
     target = spec.target
     duration = getattr(target, "duration", None) or 1000 / DEFAULT_RATE
-    options = dataclasses.replace(options, resample=1000 / duration)
+    options = dataclasses.replace(options, resample=str(1000 / duration))
     if clip.frame_rate is not None:
         options = dataclasses.replace(options, frame_rate=None)
     rate = _rate(clip, path.suffix.lower(), options)

@@ -15,6 +15,7 @@ from snellen.data.check.findings import MAX_NAMES, and_more
 from snellen.data.dataset import SPLITS
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.groups import group_ids
+from snellen.data.formats.series_steps import StepReport
 from snellen.data.recording_windows import RecordingWindows, split_in_time
 from snellen.data.splits import SPLIT_FRACTIONS
 
@@ -23,11 +24,19 @@ _OPTIONS = "Choose others with --window STEPS and --horizon STEPS."
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One recording. split: index in SPLITS, None without splits. values: (T, D) float64, finite."""
+    """One recording.
+
+    Args:
+        split: index in SPLITS, None without splits.
+        values: (T, D) float64, finite.
+        position: of the first step on a clock that all recordings share, in steps; None: recordings are divided into
+            splits, where there are enough.
+    """
 
     name: str
     split: int | None
     values: np.ndarray
+    position: float | None = None
 
 
 def recording_groups(recordings: Sequence[Recording], options: OpenOptions) -> tuple[np.ndarray, list[Finding]]:
@@ -80,10 +89,12 @@ def recording_splits(
     if not missing:
         return given, "splits by folder", False
     has_splits = len(missing) == 1
-    if len(np.unique(groups[of_recording == 0])) > len(missing):
+    positions = [r.position for r in recordings if r.position is not None]
+    if len(positions) < len(recordings) and len(np.unique(groups[of_recording == 0])) > len(missing):
         return (given if has_splits else None), "a recording stays in one split", True
     later = [SPLIT_FRACTIONS[k] for k in missing]
-    parts = split_in_time(source, [1 - sum(later), *later])
+    in_time = positions if len(positions) == len(recordings) else None
+    parts = split_in_time(source, [1 - sum(later), *later], in_time)
     names = [0, *missing]
     in_train = of_recording[source.recording] == 0
     given = np.where(in_train, np.array([*names, len(SPLITS)])[parts], given)
@@ -99,7 +110,8 @@ def recording_splits(
     count = int((given == len(SPLITS)).sum())
     fractions = dict(zip(names, [1 - sum(later), *later], strict=True))
     order = ", then ".join(f"{fraction:.0%} {SPLITS[k]}" for k, fraction in fractions.items())
-    return given, f"split in time ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", False
+    manner = "split in time" if in_time is None or len(recordings) == 1 else "split at the same times"
+    return given, f"{manner} ({order.replace('%', ' %')}; {count:,} windows across a cut are in no split)", False
 
 
 def constant_findings(path: Path | str, recordings: Sequence[Recording], names: Sequence[str]) -> list[Finding]:
@@ -120,6 +132,23 @@ def constant_findings(path: Path | str, recordings: Sequence[Recording], names: 
             remedy="Remove them if they hold no information.",
             where=tuple(constant),
             count=len(constant),
+        )
+    ]
+
+
+def gap_findings(report: StepReport) -> list[Finding]:
+    """The note on steps that were interpolated, left out or averaged."""
+    if not (report.filled or report.removed):
+        return []
+    message = "; ".join(text for text in report.texts if "sorted" not in text)
+    return [
+        Finding(
+            kind="gaps",
+            severity="note",
+            message=f"Gaps in time series: {message}"
+            + (". Interpolated steps count in training and in the metrics" if report.filled else ""),
+            remedy="Compare with --gaps split, which interpolates nothing." if report.filled else "",
+            count=report.filled + report.removed,
         )
     ]
 

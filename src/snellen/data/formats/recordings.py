@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +32,18 @@ from snellen.data.formats.recording_splits import (
     recording_splits,
     short_findings,
 )
+from snellen.data.formats.recordings_read import RecordingsRead, window_steps
+from snellen.data.formats.season import season_by_autocorrelation
+from snellen.data.formats.series_recordings import read_series_recordings
+from snellen.data.formats.series_table import is_series_table
 from snellen.data.formats.series_text import SUFFIXES, SeriesText, check_equal_columns, read_series, sniff_width
 from snellen.data.formats.skeleton_columns import read_parents, skeleton_of_columns
 from snellen.data.formats.table_columns import to_exact
+from snellen.data.formats.table_text import SUFFIXES as TABLES
 from snellen.data.recording_windows import RecordingWindows
 from snellen.data.source import Skipped
+from snellen.data.splits import SPLIT_FRACTIONS
 
-DEFAULT_HORIZON = 10
-MANY_ROWS = 5000  # of recordings whose steps are several rows apart: beyond, windows begin one step apart
 MIN_STEPS = 20  # of a text file that is recognised as a recording
 _SNIFFED = 4  # files whose start is read to recognise a folder
 
@@ -79,18 +83,18 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable recordings, other columns than the others, too few steps for a window and its future.
         UsageError: options that do not apply.
     """
-    check_options(path, options, (*SUFFIXES, *NPY, *NPZ, *HDF5))
+    check_options(path, options, (*SUFFIXES, *TABLES, *NPY, *NPZ, *HDF5))
     return open_recordings(path, _read(path, options), options)
 
 
-def open_recordings(path: Path, read: Recordings, options: OpenOptions) -> RawDataset:
+def open_recordings(path: Path, read: RecordingsRead, options: OpenOptions) -> RawDataset:
     """Windows of recordings that are read from a path, each with its future. Raises DataError as `windows_of`."""
     raw = windows_of(path, read, options)
     files = {"found": read.files, "used": read.files - len(raw.skipped), "set aside": len(raw.skipped)}
     return dataclasses.replace(raw, files=files if path.is_dir() else {"found": 1, "used": 1})
 
 
-def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> RawDataset:
+def windows_of(where: Path | str, read: RecordingsRead, options: OpenOptions) -> RawDataset:
     """Windows of recordings that are read, each with its future. where: their path or name, for messages.
 
     Raises:
@@ -98,7 +102,10 @@ def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> Raw
     """
     names = read.names
     _check_range(where, read.recordings, names)
-    window, horizon, stride = _steps(read, options)
+    season, why = read.season
+    window, horizon, stride = window_steps(read, options, season)
+    if season is None and read.skeleton is None:
+        season, why = _season_in(read.recordings, len(read.forecast), window)
     needed = (window + horizon - 1) * read.every + 1
     usable = [r for r in read.recordings if len(r.values) >= needed]
     if not usable:
@@ -111,7 +118,16 @@ def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> Raw
     short = [r for r in read.recordings if len(r.values) < needed]
     values = to_exact(np.concatenate([r.values for r in usable]))
     source = RecordingWindows(
-        values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride, every=read.every
+        values,
+        [len(r.values) for r in usable],
+        [r.name for r in usable],
+        window,
+        horizon,
+        stride,
+        forecast=len(read.forecast),
+        known=read.known,
+        every=read.every,
+        when=None if read.when is None else partial(read.when, [read.recordings.index(r) for r in usable]),
     )
     of_recording, copies = recording_groups(usable, options)
     given, division, is_divided = recording_splits(where, source, usable, of_recording)
@@ -122,64 +138,48 @@ def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> Raw
         source=source,
         inputs={
             "sequence": Input(
-                modality="sequence", shape=(window, len(names)), dtype=str(values.dtype).removeprefix("torch.")
+                modality="sequence",
+                shape=(window, len(names)),
+                dtype=str(values.dtype).removeprefix("torch."),
+                columns=read.columns,
+                sequence_id=read.id,
+                time=read.time,
             )
         },
         target=Future(
-            names=names,
+            names=read.forecast,
             steps=horizon,
             duration=read.duration,
             duration_unit=read.unit,
+            inputs=names if names != read.forecast else (),
+            known=read.known,
             every=read.every,
             skeleton=read.skeleton,
+            season=season,
+            time_steps=read.time_steps,
         ),
         truth=source.futures(),
         given_splits=given,
         groups=of_recording[source.recording] if is_divided or options.group is not None else None,
         recognised_as=f"{read.description} of {len(values):,} {read.rows} and {plural(f'{len(names):,}', 'feature')}"
         f"{read.times}: {len(source):,} windows of {plural(f'{window:,}', 'step')}, {starts}, each with the next "
-        f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); {division}",
+        f"{plural(f'{horizon:,}', 'step')} to forecast (others: --window, --horizon, --window-stride); "
+        f"{_season_text(season, why)}{division}",
         findings=(
             *unused_files_findings(read.skipped),
             *short_findings(short, needed),
-            *constant_findings(where, usable, names),
+            *constant_findings(where, usable, read.forecast),
+            *read.findings,
             *copies,
         ),
         skipped=skipped,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recordings:
-    """Recordings as read.
-
-    Args:
-        names: of the features. description: what they are, for the user; times: the same of a step, "" without.
-        duration: of a step, in `unit`; None where unknown.
-        files: number found.
-        every: rows from one step to the next, see `Future`.
-        skeleton: of motion; None of others.
-    """
-
-    recordings: Sequence[Recording]
-    names: tuple[str, ...]
-    description: str
-    duration: float | None = None
-    unit: str = ""
-    times: str = ""
-    files: int = 1
-    skipped: tuple[Skipped, ...] = ()
-    every: int = 1
-    skeleton: Skeleton | None = None
-
-    @property
-    def rows(self) -> str:
-        """What the rows of a recording are."""
-        return "steps" if self.every == 1 else "frames"
-
-
-def _read(path: Path, options: OpenOptions) -> Recordings:
+def _read(path: Path, options: OpenOptions) -> RecordingsRead:
     """Read all recordings at a path."""
+    if is_series_table(path, options):
+        return read_series_recordings(path, options)
     if not path.is_dir() and path.suffix.lower() in (*NPY, *NPZ, *HDF5):
         recordings = [Recording(name=name, split=split, values=x) for name, split, x in read_recordings(path)]
         widths = sorted({r.values.shape[1] for r in recordings})
@@ -190,7 +190,7 @@ def _read(path: Path, options: OpenOptions) -> Recordings:
             )
         names = tuple(f"feature {k + 1}" for k in range(widths[0]))
         description = "one recording" if len(recordings) == 1 else f"{len(recordings):,} recordings"
-        return Recordings(recordings=recordings, names=names, description=description)
+        return RecordingsRead(recordings=recordings, names=names, description=description)
     skipped: list[Skipped] = []
     if path.is_dir():
         recordings, first = _read_folder(path, options, skipped)
@@ -208,7 +208,7 @@ def _read(path: Path, options: OpenOptions) -> Recordings:
             )
         duration, unit, times = 1000 / options.frame_rate, "ms", f", {options.frame_rate:g} steps per second (given)"
     skeleton = _skeleton(path, first, options)
-    return Recordings(
+    return RecordingsRead(
         recordings=recordings,
         names=first.names,
         description=description
@@ -221,6 +221,18 @@ def _read(path: Path, options: OpenOptions) -> Recordings:
         skipped=tuple(skipped),
         skeleton=skeleton,
     )
+
+
+def _season_in(recordings: Sequence[Recording], features: int, window: int) -> tuple[int | None, str]:
+    """The season of the training part by autocorrelation, up to the length of the window."""
+    training = [r for r in recordings if r.split in (None, 0)]
+    fraction = 1 - SPLIT_FRACTIONS[1] - SPLIT_FRACTIONS[2]
+    parts = [r.values[: round(fraction * len(r.values)), :features] for r in training]
+    return season_by_autocorrelation(parts, window), "by autocorrelation"
+
+
+def _season_text(season: int | None, why: str) -> str:
+    return "" if season is None else f"a season of {plural(f'{season:,}', 'step')} ({why}; another: --season); "
 
 
 def _skeleton(path: Path, first: SeriesText, options: OpenOptions) -> Skeleton | None:
@@ -242,15 +254,33 @@ def _skeleton(path: Path, first: SeriesText, options: OpenOptions) -> Skeleton |
     return dataclasses.replace(skeleton, parents=read_parents(file, skeleton.joints))
 
 
-def check_options(path: Path, options: OpenOptions, suffixes: Sequence[str]) -> None:
-    """Raise UsageError for options that do not apply to recordings, DataError for a file of another suffix."""
-    if options.target not in ((), (FUTURE,)):
+def check_options(
+    path: Path, options: OpenOptions, suffixes: Sequence[str], no_columns: Sequence[str] = ("season",)
+) -> None:
+    """Raise UsageError for options that do not apply to recordings, DataError for a file of another suffix.
+
+    Args:
+        no_columns: the options of time series that do not need a table.
+    """
+    given = {
+        "target": options.target not in ((), (FUTURE,)) and ",".join(options.target),
+        "inputs": options.inputs,
+        "sequence-id": options.sequence_id,
+        "time": options.time,
+        **{flag: value for flag, value in options.of_series.items() if flag not in no_columns},
+    }
+    named = next(
+        (f"--{flag} {value if flag == 'target' else ''}".rstrip() for flag, value in given.items() if value), None
+    )
+    if named is not None and not is_series_table(path, options):
         raise UsageError(
-            f"--target {','.join(options.target)} does not apply to recordings, whose future is the target",
-            f"Omit it, or give --target {FUTURE}: all columns are forecast.",
+            f"{named} does not apply to these recordings, whose columns are all forecast",
+            f"Omit it, or give one table of time series ({', '.join(TABLES)}).",
         )
+    if options.max_gap is not None and options.gaps != "interpolate":
+        raise UsageError("--max-gap applies to --gaps interpolate", "Give both, or omit --max-gap.")
     if options.impute is not None:
-        raise UsageError("--impute does not apply to recordings", "Interpolate missing steps, and omit it.")
+        raise UsageError("--impute does not apply to recordings", "Use --gaps interpolate, for a table of time series.")
     if options.modality not in (None, "sequence"):
         raise UsageError(f"--modality {options.modality} does not apply to recordings", "Omit --modality.")
     for name, count in (("horizon", options.horizon), ("window", options.window), ("window-stride", options.stride)):
@@ -335,18 +365,6 @@ def _check_range(where: Path | str, recordings: Sequence[Recording], names: Sequ
                 "squares of such numbers exceed the range of float64",
                 "Correct it, or give the column in another unit.",
             )
-
-
-def _steps(read: Recordings, options: OpenOptions) -> tuple[int, int, int]:
-    """Window, horizon and stride: as given, else a horizon of 10 steps, or of a small part of the recordings, a window
-    of twice the horizon, and windows at every row, or at every step of many rows."""
-    lengths = [len(r.values) for r in read.recordings]
-    median = int(np.median(lengths)) // read.every
-    horizon = options.horizon or max(
-        1, min(DEFAULT_HORIZON, median // (20 if read.skeleton is None or len(lengths) < 3 else 3))
-    )
-    stride = options.stride or (1 if sum(lengths) <= MANY_ROWS else read.every)
-    return options.window or max(2, 2 * horizon), horizon, stride
 
 
 FORMAT = Format("recordings", recognises, open_raw, future=True)

@@ -56,7 +56,7 @@ def group_rows(table: TableText, id_name: str, time_name: str | None) -> dict[st
     members: dict[str, list[int]] = {}
     first_of: dict[str | Decimal, str] = {}
     for row, id in enumerate(ids):  # numbers by their value: 3 and 3.0 are one id
-        members.setdefault(first_of.setdefault(_by_value(id), id), []).append(row)
+        members.setdefault(first_of.setdefault(by_value(id), id), []).append(row)
     rows_of = {}
     for id, rows in members.items():
         order = np.array(rows)[np.argsort(times[rows], kind="stable")]
@@ -72,7 +72,8 @@ def group_rows(table: TableText, id_name: str, time_name: str | None) -> dict[st
     return rows_of
 
 
-def _by_value(id: str) -> str | Decimal:
+def by_value(id: str) -> str | Decimal:
+    """An id, or its value if it is a number."""
     return Decimal(id) if is_number(id) else id
 
 

@@ -18,7 +18,8 @@ from snellen.core.random import generator
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import FUTURE, OpenOptions
 from snellen.data.formats.recording_splits import Recording
-from snellen.data.formats.recordings import Recordings, windows_of
+from snellen.data.formats.recordings import windows_of
+from snellen.data.formats.recordings_read import RecordingsRead
 
 TRACKS, TRACK_STEPS = 400, 12
 SPEED, ACCELERATION, MEASUREMENT = 1.5, 0.1, 0.3  # standard deviations of a velocity, of its changes, of a position
@@ -28,12 +29,12 @@ SINE_STEPS, PERIOD, SINE_NOISE = 2000, 40, 0.2
 class BuiltinRecordings(NamedTuple):
     """Recordings of a seed, and the default window and horizon in steps; None: those of any recordings."""
 
-    read: Callable[[int], Recordings]
+    read: Callable[[int], RecordingsRead]
     window: int | None = None
     horizon: int | None = None
 
 
-def tracks(seed: int) -> Recordings:
+def tracks(seed: int) -> RecordingsRead:
     """400 tracks of 12 positions at nearly constant velocity.
 
     A track begins in 0 … 100 and has a velocity v of N(0, 1.5²) per step, which changes by N(0, 0.1²) at each step;
@@ -45,14 +46,14 @@ def tracks(seed: int) -> Recordings:
     changes[:, 0] = SPEED * torch.randn(TRACKS, generator=rng, dtype=torch.float64)
     errors = MEASUREMENT * torch.randn(TRACKS, TRACK_STEPS, generator=rng, dtype=torch.float64)
     positions = (start + changes.cumsum(1).cumsum(1) + errors).numpy()
-    return Recordings(
+    return RecordingsRead(
         recordings=[Recording(name=f"track {k}", split=None, values=x[:, None]) for k, x in enumerate(positions)],
         names=("position",),
         description=f"the built-in tracks, {TRACKS} recordings at nearly constant velocity",
     )
 
 
-def sine_series(seed: int) -> Recordings:
+def sine_series(seed: int) -> RecordingsRead:
     """One series of 2,000 steps, y = sin(2πt/40) with noise of N(0, 0.2²).
 
     Source: the function of Bishop 2006, section 1.1, over fifty periods.
@@ -60,7 +61,7 @@ def sine_series(seed: int) -> Recordings:
     t = torch.arange(SINE_STEPS, dtype=torch.float64)
     noise = SINE_NOISE * torch.randn(SINE_STEPS, generator=generator(seed, "sine series"), dtype=torch.float64)
     values: np.ndarray = (torch.sin(2 * math.pi * t / PERIOD) + noise)[:, None].numpy()
-    return Recordings(
+    return RecordingsRead(
         recordings=[Recording(name="sine", split=None, values=values)],
         names=("y",),
         description=f"the built-in sine, one recording with {PERIOD} steps a period,",

@@ -7,12 +7,14 @@ from typing import Any
 from snellen.core.learner import Learner
 from snellen.tasks.forecast import (
     baseline,
+    boosted_trees,
     calibration,
     constant_velocity,
     encoder_decoder,
     linear_autoregression,
     mlp,
     networks,
+    seasonal_naive,
     task,
 )
 
@@ -23,7 +25,9 @@ __all__ = ["LEARNERS", "TASK", "from_module"]
 _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,
     constant_velocity.LEARNER,
+    seasonal_naive.LEARNER,
     linear_autoregression.LEARNER,
+    boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
     encoder_decoder.LEARNER,

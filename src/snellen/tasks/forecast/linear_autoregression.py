@@ -1,4 +1,4 @@
-"""Linear autoregression of each feature on its own past, by least squares."""
+"""Linear autoregression of each feature on its own past and on the other inputs, by least squares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from snellen.core.run import Run
 from snellen.core.settings import Limit, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
-from snellen.tasks.forecast.display import future
 from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
 from snellen.tasks.forecast.task import TASK
 
@@ -30,7 +29,7 @@ def unsupported_reason(spec: Spec) -> str | None:
 
 def build(c: LinearAutoregressionSettings, spec: Spec) -> LinearAutoregression:
     window = spec.input.shape[0] or 1
-    return LinearAutoregression(len(future(spec).names), min(c.order or window, window), future(spec).steps)
+    return LinearAutoregression(spec, min(c.order or window, window))
 
 
 def fit(c: LinearAutoregressionSettings, data: Dataset[Labelled], model: LinearAutoregression, run: Run) -> None:
@@ -40,7 +39,7 @@ def fit(c: LinearAutoregressionSettings, data: Dataset[Labelled], model: LinearA
 
 LEARNER = Learner[LinearAutoregressionSettings, Dataset[Labelled], LinearAutoregression](
     name="linear-autoregression",
-    summary="Linear autoregression: each feature from its own past, by least squares for each step ahead.",
+    summary="Linear autoregression: each feature from its past and the inputs, by least squares for each step ahead.",
     source="Yule 1927; direct for each step with the last value subtracted: Zeng, Chen, Zhang and Xu 2023",
     task=TASK,
     accepts=frozenset({"sequence"}),

@@ -55,7 +55,7 @@ def reference_forecasts(predictions: Predictions, data: Dataset[Labelled], spec:
     forecasts["constant velocity"] = forecasting.constant_velocity(recent, steps)
     window, features = spec.input.shape[0] or 1, len(future(spec).names)
     if 0 < len(data.splits.get("train", ())) * (window + steps) * features <= MAX_VALUES:
-        model = LinearAutoregression(features, window, steps)
+        model = LinearAutoregression(spec, window)
         least_squares(model, data)
         ids = predictions["ids"].split(1024)  # type: ignore[no-untyped-call]
         parts = [model.forecast(data.source.read(part.numpy(), data.preprocessing)) for part in ids]

@@ -86,7 +86,7 @@ class ForecastNetwork(nn.Module):
         self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
         self.linear: LinearAutoregression | None = None
         if base != "last-value" and window > 1:
-            self.linear = LinearAutoregression(features, window, self.steps)
+            self.linear = LinearAutoregression(spec, window)
             self.register_buffer("correction", torch.ones(features, dtype=torch.float64))
             self.gain = nn.Parameter(torch.zeros(()))
 

@@ -15,10 +15,11 @@ from snellen.core.task import Diagnosis, ExportedModel, Output, PredictionDict, 
 from snellen.core.views import Metric
 from snellen.data.dataset import Dataset, Labelled
 from snellen.data.recording_windows import RecordingWindows
-from snellen.metrics import forecasting
+from snellen.metrics import forecasting, scaled_errors
 from snellen.tasks.forecast import intervals
 from snellen.tasks.forecast.display import DISPLAY, future, own
 from snellen.tasks.forecast.interval_metrics import interval_metrics
+from snellen.tasks.forecast.naive_scale import naive_scale
 from snellen.tasks.forecast.step_errors import ABSOLUTE, EULER, MPJPE, headline, headline_errors, horizons, step_errors
 from snellen.tasks.forecast.views import views
 
@@ -36,8 +37,9 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
     """Forecast from every window of a split.
 
     Returns:
-        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, 2, D), the last two steps of these features;
-        recording and start (N,), where they lie; ids (N,); of a model with intervals see `intervals.stored`.
+        said (N, H, D) float64, the forecasts; truth (N, H, D); recent (N, K, D), the last two steps of these features,
+        or the last season; recording and start (N,), where they lie; naive_error (N, D), see `naive_scale`; ids (N,);
+        of a model with intervals see `intervals.stored`.
     Raises:
         Diverged: when a forecast is not finite. DataError: for data with another horizon than that of the model.
     """
@@ -48,7 +50,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
             outputs.append(spread.forecast.double().cpu())
             spreads.append(spread)
             truth.append(batch.y.double().cpu())
-            recent.append(own(batch.x[:, -2:], data.spec).double().cpu())
+            recent.append(own(batch.x[:, -max(2, future(data.spec).season or 1) :], data.spec).double().cpu())
             ids.append(batch.ids.cpu())
             if outputs[0].shape[1] != truth[0].shape[1]:
                 raise DataError(
@@ -71,6 +73,7 @@ def predict(model: Forecaster, data: Dataset[Labelled], split: str, run: Run) ->
         "recent": torch.cat(recent),
         "recording": recording,
         "start": start,
+        "naive_error": naive_scale(data, all_ids),
         "ids": all_ids,
         **intervals.stored(model, spreads, split),
     }
@@ -113,12 +116,22 @@ def measure(predictions: Predictions, spec: Spec) -> dict[str, Metric]:
                 f"{name} at {time}": forecasting.mean_error(e.values[:, step], block, e.unit)
                 for time, step in horizons(spec).items()
             }
-    return metrics | interval_metrics(predictions, block)
+    return metrics | _scaled(predictions, spec, block) | interval_metrics(predictions, block)
 
 
 def _window_errors(predictions: Predictions, spec: Spec) -> Tensor:
     """(N,) error of each window, whose mean is the headline."""
     return headline_errors(predictions["said"], predictions["truth"], spec).mean(1)
+
+
+def _scaled(predictions: Predictions, spec: Spec, block: Tensor) -> dict[str, Metric]:
+    """Scaled errors of time series in a table; none of other recordings, whose features have no common scale."""
+    if future(spec).time_steps is None or "naive_error" not in predictions:
+        return {}
+    error = predictions["said"] - predictions["truth"]
+    percentage = scaled_errors.mean_absolute_percentage_error(error, predictions["truth"], block)
+    scaled = scaled_errors.mean_absolute_scaled_error(error, predictions["naive_error"], block)
+    return {"MASE": scaled, **({"MAPE [%]": percentage} if percentage is not None else {})}
 
 
 def errors(predictions: Predictions, spec: Spec) -> Tensor:

@@ -11,7 +11,7 @@ from snellen.core.spec import Spec
 from snellen.core.task import Predictions
 from snellen.core.views import Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
-from snellen.metrics import forecasting
+from snellen.metrics import forecasting, scaled_errors
 from snellen.tasks.forecast.display import future, steps_text
 from snellen.tasks.forecast.interval_views import coverage_views, fan_chart, past_errors, time_axis
 from snellen.tasks.forecast.motion_views import motion_views
@@ -20,6 +20,7 @@ from snellen.tasks.forecast.step_errors import headline, headline_errors
 MAX_FEATURES = 12  # of the table of errors by feature
 MAX_PLOTS = 3  # forecasts shown beside the truth
 MAX_WORST = 12  # windows in the table of worst forecasts
+MAX_TIMES = 3.0  # the error of the last value: the curve of a reference with larger errors would flatten all others
 MAX_POINTS = 600  # steps of a recording that is shown
 
 Worst = Callable[[Predictions, Spec, int], Tensor]
@@ -78,9 +79,15 @@ def _by_horizon(predictions: Predictions, errors: Tensor, last_errors: Tensor, s
     step, axis = time_axis(spec)
     x = [step * h for h in range(1, errors.shape[1] + 1)]
     curves = {"model": errors, "last value": last_errors}
+    season = future(spec).season
+    if season is not None and 1 < season <= recent.shape[1]:
+        seasonal = scaled_errors.seasonal_naive(recent, errors.shape[1], season)
+        curves["seasonal naive"] = (seasonal - predictions["truth"]).abs()
     if recent.shape[1] > 1:  # a window of one step has no velocity
         velocity = forecasting.constant_velocity(recent, errors.shape[1])
-        curves["constant velocity"] = (velocity - predictions["truth"]).abs()
+        velocity_errors = (velocity - predictions["truth"]).abs()
+        if float(velocity_errors.mean()) < MAX_TIMES * float(last_errors.mean()):
+            curves["constant velocity"] = velocity_errors
     return Plot(
         title="Error against horizon",
         x=axis,
