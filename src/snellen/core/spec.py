@@ -240,8 +240,7 @@ class Skeleton:
     Args:
         joints: names of the J joints.
         parents: index of the parent of each, a smaller one than its own; −1 of a root, and where no bones are known.
-        form: exponential-maps, three numbers in radians for the rotation of a joint against its parent, see
-            `geometry/rotations.py`; positions, the coordinates of each joint.
+        form: exponential-maps, the rotation of a joint against its parent in radians; positions, its coordinates.
         columns: the first of the three columns of each joint; −1 of a joint that never turns.
         root: the first of the three columns with the position of the root; −1 of positions, and without one.
         offsets: (J, 3) from the parent to each joint, in the frame of the parent; empty of positions and where unknown.

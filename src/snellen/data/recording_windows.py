@@ -38,7 +38,11 @@ class GatheredWindows:
         return len(self.ids)
 
     def __getitem__(self, index: Any) -> Any:
-        """Windows at (B,) positions or a slice, not gathered yet; at an integer one window, (T, D)."""
+        """Windows at (B,) positions or a slice, not gathered yet; at an integer one window, (T, D). With several
+        indices all windows are gathered first.
+        """
+        if isinstance(index, tuple) or index is Ellipsis:
+            return self.gather(self.ids)[index].to(self.device)
         if isinstance(index, Tensor):
             index = index.cpu().numpy()
         selected = self.ids[index]

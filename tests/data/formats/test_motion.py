@@ -158,12 +158,16 @@ def test_malformed_files_are_errors_that_name_the_line(
 def test_options_that_do_not_apply_are_usage_errors(tmp_path: Path) -> None:
     folder = acclaim_folder(tmp_path / "02", 100)
     with pytest.raises(UsageError, match="--resample 240 exceeds the 120"):
-        dataset(folder, options=OpenOptions(resample=240.0))
+        dataset(folder, options=OpenOptions(resample="240"))
+    with pytest.raises(UsageError, match="no number of frames"):
+        dataset(folder, options=OpenOptions(resample="1d"))
     (tmp_path / "02" / "02.asf").unlink()
     with pytest.raises(DataError, match="has no skeleton"):
         dataset(folder)
     np.savetxt(tmp_path / "plain.csv", np.random.default_rng(0).normal(size=(100, 2)), delimiter=",")
-    for options in (OpenOptions(pose="angles"), OpenOptions(resample=25.0), OpenOptions(skeleton="x.asf")):
+    with pytest.raises(UsageError, match="--resample needs times"):
+        dataset(tmp_path / "plain.csv", options=OpenOptions(target=("future",), resample="25"))
+    for options in (OpenOptions(pose="angles"), OpenOptions(skeleton="x.asf")):
         with pytest.raises(UsageError, match=r"applies to motion"):
             dataset(tmp_path / "plain.csv", options=OpenOptions(**{**vars_of(options), "target": ("future",)}))
 

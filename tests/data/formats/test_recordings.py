@@ -169,7 +169,7 @@ def test_arrays_of_recordings_end_at_their_length_or_padding(tmp_path: Path) -> 
     np.savez(tmp_path / "lengths.npz", x=np.nan_to_num(x), lengths=np.array([30, 20, 30, 30, 30, 30]))
     padded, with_lengths = (forecast_data(tmp_path / n, window=4, horizon=2) for n in ("padded.npz", "lengths.npz"))
     assert len(padded.source) == 5 * 25 + 15
-    assert torch.equal(padded.truth, with_lengths.truth)
+    assert torch.equal(padded.truth[...], with_lengths.truth[...])
     x[2, 5, 1] = np.nan
     np.savez(tmp_path / "hole.npz", x=x)
     with pytest.raises(DataError, match="recording 2 holds NaN or infinity at step 6"):
