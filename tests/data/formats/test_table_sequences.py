@@ -141,5 +141,5 @@ def test_ids_are_compared_by_their_value(tmp_path: Path) -> None:
 def test_columns_of_tables_do_not_apply_to_recordings(tmp_path: Path) -> None:
     path = write(tmp_path / "d.csv", [f"{k // 9},{k},{k % 7}" for k in range(90)], "id,time,v")
     for options in ({"sequence_id": "id"}, {"time": "time"}, {"inputs": ("v",)}):
-        with pytest.raises(UsageError, match=r"applies to tables; .* is read as recordings"):
+        with pytest.raises(UsageError, match=r"applies to tables.*; .* is read as recordings"):
             dataset(path, options=OpenOptions(horizon=3, **options))  # type: ignore[arg-type]

@@ -72,10 +72,17 @@ def _without_neighbouring_runs(pairs: list[Pair], windows: Windows, count: int) 
     """
     if 2 * len(windows.pairs) < count:
         return pairs, []
-    runs = np.unique(connected_groups(count, windows.pairs), return_inverse=True)[1]
-    across = [(a, b) for a, b in pairs if abs(int(runs[a]) - int(runs[b])) == 1]
-    others, linked = set(windows.others), set(across)
-    return [pair for pair in pairs if pair not in linked], [pair for pair in across if pair not in others]
+    runs = np.unique(connected_groups(count, windows.pairs), return_inverse=True)[1].tolist()
+    linked = {(runs[a], runs[b]) for a, b in windows.others}
+    within, across = [], []
+    for a, b in pairs:
+        first, second = sorted((runs[a], runs[b]))
+        if second - first != 1:
+            within.append((a, b))
+        elif (first, second) not in linked:
+            linked.add((first, second))
+            across.append((a, b))
+    return within, across
 
 
 def _finite_parts(source: ArraySource) -> list[np.ndarray]:

@@ -151,10 +151,8 @@ def _cells(values: np.ndarray, size: float) -> np.ndarray:
     """(S,) number of the cell of the grid in which each row lies; rows of one cell have one number."""
     cells = np.floor(np.clip(values / size, -(1 << 40), 1 << 40) + 0.318).astype(np.int64)
     mixed = np.zeros(len(cells), np.uint64)
-    for column, factor in zip(
-        cells.T, (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5)
-    ):
-        mixed = (mixed ^ (column.astype(np.uint64) * np.uint64(factor))) * np.uint64(0xFF51AFD7ED558CCD)
+    for column, factor in zip(cells.T, _FACTORS, strict=True):
+        mixed = (mixed ^ (column.astype(np.uint64) * np.uint64(factor))) * np.uint64(_MIX)
         mixed ^= mixed >> np.uint64(29)
     numbers: np.ndarray = np.unique(mixed, return_inverse=True)[1]
     return numbers
