@@ -118,11 +118,12 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
         *sentinel_findings(raw),
         *recording_findings(raw.source),
     ]
+    is_grouped = raw.groups is not None
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
     across = [(a, b) for a, b in pairs if raw.groups is not None and raw.groups[a] != raw.groups[b]]
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
     merging = describe_pairs(raw, across) if across else ""
-    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging)))
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging, is_grouped)))
     return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw, not options.optional_target)))
 
 

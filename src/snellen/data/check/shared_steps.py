@@ -6,7 +6,8 @@ compared step by step. A shared part counts if it holds at least half of the sho
 it would hardly occur by chance: the differences in it, drawn independently with their frequencies in the data, would
 have to coincide in less than one of 2²⁰ such datasets. Steps without movement and few levels thus show no copy.
 
-Copies with noise: sequences of equal length whose deviations from their means differ by less than 2 %.
+Copies with noise: sequences of equal length whose deviations from their means differ by less than 2 % and that are no
+straight lines.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CELL = 1e-2  # of the grid, in the same unit
 MIN_OVERLAP = 0.5  # of the shorter sequence
 SURPRISE = 20.0  # bits beyond those of the number of pairs of steps
 MAX_RESIDUAL = 0.02  # of the norm of a sequence about its mean: copies with noise differ by less
+MIN_BENT = 0.03  # of this norm, about a straight line: straight sequences are no copies
 MAX_COMPARED = 20_000  # sequences of one length that are compared for copies with noise
 _BLOCK = 1 << 22  # numbers that are projected at once
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5)  # odd, of a hash
@@ -220,6 +222,14 @@ def noisy_copies(sequences: Sequence[np.ndarray]) -> list[Pair]:
     return sorted(pairs)
 
 
+def _norm(deviations: np.ndarray) -> float:
+    """Norm of the deviations (T, D) from the mean; 0 of a constant and of a straight line, which others may equal."""
+    t = np.arange(len(deviations)) - (len(deviations) - 1) / 2
+    slope = t @ deviations / (t @ t)
+    norm = float(np.linalg.norm(deviations))
+    return norm if np.linalg.norm(deviations - np.outer(t, slope)) > MIN_BENT * norm else 0.0
+
+
 def _noisy_of_one_length(sequences: Sequence[np.ndarray], ids: Sequence[int]) -> list[Pair]:
     spread = np.mean([one.astype(np.float64).std(0) for one in (sequences[id] for id in ids)], 0)
     weights = 1 / np.where(spread > 0, spread, np.inf)
@@ -233,7 +243,7 @@ def _noisy_of_one_length(sequences: Sequence[np.ndarray], ids: Sequence[int]) ->
         return result
 
     points = np.stack([centred(id) @ directions for id in ids])
-    norms = np.array([float(np.linalg.norm(centred(id))) for id in ids])
+    norms = np.array([_norm(centred(id).reshape(-1, len(weights))) for id in ids])
     order = np.argsort(norms, kind="stable")
     points, norms = points[order], norms[order]
     pairs = []

@@ -113,7 +113,7 @@ def windows_of(where: Path | str, read: Recordings, options: OpenOptions) -> Raw
     source = RecordingWindows(
         values, [len(r.values) for r in usable], [r.name for r in usable], window, horizon, stride, every=read.every
     )
-    of_recording, copies = recording_groups(usable, options)
+    of_recording, copies = recording_groups(usable, options, needed, read.identity)
     given, division, is_divided = recording_splits(where, source, usable, of_recording)
     needs = f"A window and its future need {needed:,}."
     skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} {read.rows}", needs) for r in short))
@@ -159,6 +159,7 @@ class Recordings:
         files: number found.
         every: rows from one step to the next, see `Future`.
         skeleton: of motion; None of others.
+        identity: what a part of the file names may be.
     """
 
     recordings: Sequence[Recording]
@@ -171,6 +172,7 @@ class Recordings:
     skipped: tuple[Skipped, ...] = ()
     every: int = 1
     skeleton: Skeleton | None = None
+    identity: str = "person"
 
     @property
     def rows(self) -> str:

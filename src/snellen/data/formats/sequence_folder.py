@@ -143,6 +143,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=torch.tensor([names.index(label) for _, label in places]),
         given_splits=given if layout.splits else None,
         groups=group_ids(paths, options.group) if options.group else None,
+        identity=("sequences", "person"),
         recognised_as=f"a folder of sequences: {len(read):,} files of {plural(steps, 'step')} and "
         f"{plural(len(first.names), 'feature')}{times}; {len(names)} classes{splits}: one folder for each class "
         f"(to forecast their next steps: --task forecast){layout.note}",

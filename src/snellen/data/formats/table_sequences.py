@@ -16,6 +16,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Input, Spec
 from snellen.data.cache import LineCallback
+from snellen.data.check.identities import column_findings
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.array_layout import plural
 from snellen.data.formats.table_columns import TableProblems, parse_cells, parse_numbers
@@ -141,6 +142,20 @@ def as_sequences(table: TableText, inputs: TableInputs, constant: Sequence[str],
         f"order of {order}: {inputs.description}",
         rows=np.array([rows[0] for rows in rows_of.values()]),
     )
+
+
+def with_identity_findings(
+    table: TableText, inputs: TableInputs, names: Sequence[str], splits: np.ndarray | None
+) -> TableInputs:
+    """Inputs with the findings about columns of persons. splits: (rows,) index in SPLITS of each row, or None."""
+    assert inputs.rows is not None
+    first = inputs.rows.tolist()
+    given = None if splits is None else splits[inputs.rows]
+    found = []
+    for name in names:
+        cells = table.column(name)
+        found += column_findings(name, [cells[row] for row in first], given, "column")
+    return dataclasses.replace(inputs, findings=(*inputs.findings, *found))
 
 
 def read_sequences(file: Path | TextIO, spec: Spec, announce: LineCallback) -> Iterator[tuple[str, Tensor]]:
