@@ -45,6 +45,7 @@ from snellen.data.check.number_range import check_number_range
 from snellen.data.check.recordings import find_recording_duplicates, recording_findings
 from snellen.data.check.sentinel_values import sentinel_findings
 from snellen.data.check.sequence_copies import find_sequence_duplicates, find_stored_sequence_duplicates
+from snellen.data.check.sequence_findings import sequence_findings
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset, each_target
 from snellen.data.decode.audio_files import AudioFiles
 from snellen.data.decode.frame_pairs import FramePairs
@@ -117,6 +118,7 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
         *(finding for part in each_target(raw) for finding in imbalance_findings(part)),
         *sentinel_findings(raw),
         *recording_findings(raw.source),
+        *sequence_findings(raw.source, raw.inputs),
     ]
     is_grouped = raw.groups is not None
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups

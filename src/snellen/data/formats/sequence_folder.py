@@ -187,7 +187,7 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
             continue
         read.append(_Read(file, series))
     if read:
-        kinds = [(len(one.series.names), one.series.time) for one in read]
+        kinds = [(len(one.series.names), one.series.time, f"{one.series.duration or 0:.2g}") for one in read]
         first = read[kinds.index(max(set(kinds), key=kinds.count))]
         fitting = []
         for one in read:
@@ -195,7 +195,7 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
                 check_equal_columns(root / one.file.path, one.series, root / first.file.path, first.series)
                 fitting.append(one)
             except DataError as error:
-                bad.append(_skipped(root / one.file.path, one.file, error))
+                bad.append(_skipped(root / one.file.path, one.file, error, root))
         read = fitting
     if bad and (not options.quarantine or not read):
         shown = "; ".join(f"{entry.path} {entry.reason}" for entry in bad[:SHOWN])
