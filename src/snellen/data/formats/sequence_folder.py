@@ -183,7 +183,7 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
                     "Correct it, or give the column in another unit.",
                 )
         except DataError as error:
-            bad.append(_skipped(where, file, error))
+            bad.append(_skipped(where, file, error, root))
             continue
         read.append(_Read(file, series))
     if read:
@@ -210,8 +210,10 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
     return read, bad
 
 
-def _skipped(where: Path, file: File, error: DataError) -> Skipped:
-    return Skipped(file.path, error.cause.removeprefix(str(where)).strip(" :,"), error.remedy)
+def _skipped(where: Path, file: File, error: DataError, root: Path) -> Skipped:
+    """The file and its problem, with names relative to the root."""
+    reason = error.cause.removeprefix(str(where)).replace(f"{root}/", "")
+    return Skipped(file.path, reason.strip(" :,"), error.remedy)
 
 
 def _read_npy(path: Path) -> SeriesText:

@@ -37,7 +37,7 @@ def sequence_columns(table: TableText, options: OpenOptions) -> list[str]:
     names = [name for name in (options.sequence_id, options.time) if name is not None]
     for name in names:
         if name not in table.names:
-            raise UsageError(f"No column is called {name!r}", suggest_name(name, list(table.names)))
+            raise UsageError(f"{table.where} has no column {name!r}", suggest_name(name, list(table.names)))
     return names
 
 
