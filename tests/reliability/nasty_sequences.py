@@ -30,17 +30,17 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-import motion_makers  # noqa: E402
-import recordings  # noqa: E402
+import motion_makers
+import recordings
 
-from snellen.cli.main import main as snellen  # noqa: E402
-from snellen.core.errors import SnellenError  # noqa: E402
-from snellen.core.spec import Preprocessing  # noqa: E402
-from snellen.data.formats import OpenOptions  # noqa: E402
-from snellen.data.open_dataset import dataset  # noqa: E402
+from snellen.cli.main import main as snellen
+from snellen.core.errors import SnellenError
+from snellen.core.spec import Preprocessing
+from snellen.data.formats import OpenOptions
+from snellen.data.open_dataset import dataset
 
 SECONDS = 30
-Maker = Callable[[Path, random.Random], "tuple[Path, dict[str, Any], list[str]]"]
+Maker = Callable[[Path, random.Random], "tuple[Path, dict[str, Any]]"]
 NAMES = ("a", "Zoë", "日本", "b c", "x.wav", "-n", "a'b\"c", "train2")
 
 
@@ -57,11 +57,11 @@ def text(values: np.ndarray, draw: random.Random, header: bool = True) -> str:
     lines = [",".join(f"{v:.6g}" for v in row) for row in values]
     if draw.random() < 0.4:
         lines = [f"{k * 0.02:.2f},{line}" for k, line in enumerate(lines)]
-        return "\n".join(["time,x,y"] + lines) if header else "\n".join(lines)
+        return "\n".join(["time,x,y", *lines]) if header else "\n".join(lines)
     return "\n".join(["x,y", *lines] if header else lines)
 
 
-def sequence_folder(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def sequence_folder(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     is_text = draw.random() < 0.7
     steps = draw.choice([0, 0, 12])
     timed = draw.getrandbits(32)
@@ -75,38 +75,38 @@ def sequence_folder(root: Path, draw: random.Random) -> tuple[Path, dict[str, An
                     path.write_text(text(values, random.Random(timed)))
                 else:
                     np.save(path, values)
-    return root, {}, []
+    return root, {}
 
 
-def audio_folder(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def audio_folder(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     for split in splits(draw):
         for frequency, label in zip((150, 400), draw.sample(NAMES, 2), strict=True):
             for k in range(4):
                 values = recordings.tone(frequency, 0.05 + 0.01 * k, seed=draw.getrandbits(16))
                 recordings.write(root / split / label / f"ann_{k}.wav", values)
-    return root, {"sample_rate": draw.choice([None, None, 1000])}, []
+    return root, {"sample_rate": draw.choice([None, None, 1000])}
 
 
-def json_lines(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def json_lines(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     rows = [
         {"x": walk(draw, draw.randint(1, 9)).round(4).tolist(), "label": "ab"[k % 2], "person": f"p{k % 4}"}
         for k in range(16)
     ]
     (root / "d.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    return root / "d.jsonl", {"group": draw.choice([None, "person"])}, []
+    return root / "d.jsonl", {"group": draw.choice([None, "person"])}
 
 
-def table(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def table(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     rows = [
         f"{k},{t},{v:.5g},{'ab'[k % 2]}"
         for k in range(14)
         for t, (v,) in enumerate(walk(draw, draw.randint(2, 9), 1).tolist())
     ]
     (root / "d.csv").write_text("\n".join(["id,time,v,label", *rows]))
-    return root / "d.csv", {"sequence_id": "id", "time": draw.choice([None, "time"]), "target": ("label",)}, []
+    return root / "d.csv", {"sequence_id": "id", "time": draw.choice([None, "time"]), "target": ("label",)}
 
 
-def arrays(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def arrays(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     lengths = np.array([draw.randint(1, 9) for _ in range(16)])
     flat = walk(draw, int(lengths.sum()))
     padded = np.zeros((16, 9, 2))
@@ -128,41 +128,41 @@ def arrays(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[
     elif kind == 6:
         content["x"] = np.full_like(content["x"], 3.0)
     np.savez(root / "d.npz", **content)
-    return root / "d.npz", {}, []
+    return root / "d.npz", {}
 
 
-def text_recordings(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def text_recordings(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     timed = draw.getrandbits(32)
     for split in splits(draw):
         for k in range(3):
             path = root / split / f"r{k}.csv"
             path.parent.mkdir(exist_ok=True)
             path.write_text(text(walk(draw, draw.randint(30, 60)), random.Random(timed)))
-    return root, _future(draw), []
+    return root, _future(draw)
 
 
-def one_series(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def one_series(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     (root / "d.csv").write_text(text(walk(draw, 120), draw))
-    return root / "d.csv", _future(draw), []
+    return root / "d.csv", _future(draw)
 
 
-def acclaim(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def acclaim(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     for k in range(3):
         motion_makers.write_amc(root / f"02_0{k}.amc", motion_makers.angles(70, k))
     (root / "02.asf").write_text(motion_makers.ASF)
-    return root, {**_future(draw), "pose": draw.choice([None, "positions"])}, []
+    return root, {**_future(draw), "pose": draw.choice([None, "positions"])}
 
 
-def bvh(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def bvh(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     for k in range(3):
         motion_makers.write_bvh(root / f"02_0{k}.bvh", motion_makers.angles(70, k)[:, :9])
-    return root, {**_future(draw), "pose": draw.choice([None, "positions"])}, []
+    return root, {**_future(draw), "pose": draw.choice([None, "positions"])}
 
 
-def exponential_maps(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any], list[str]]:
+def exponential_maps(root: Path, draw: random.Random) -> tuple[Path, dict[str, Any]]:
     for k in range(3):
         motion_makers.write_cmu_text(root / "walk" / f"w_{k}.txt", 60, k)
-    return root, _future(draw), []
+    return root, _future(draw)
 
 
 def _future(draw: random.Random) -> dict[str, Any]:
@@ -273,7 +273,9 @@ def add(path: Path, draw: random.Random) -> None:
 
 def wave(path: Path, draw: random.Random) -> None:
     """A WAV file with an odd header: no samples, no channels, wrong sizes, NaN, another rate or depth."""
-    samples = draw.choice([b"", b"\x01\x02" * 99, struct.pack("<99f", *[float("nan")] * 99), b"\xff\x7f" * 99, bytes(198)])
+    samples = draw.choice(
+        [b"", b"\x01\x02" * 99, struct.pack("<99f", *[float("nan")] * 99), b"\xff\x7f" * 99, bytes(198)]
+    )
     tag, bits = draw.choice([(1, 16), (1, 16), (3, 32), (1, 0), (1, 12), (7, 8), (0xFFFE, 16), (85, 16), (1, 24)])
     channels, rate = draw.choice([0, 1, 1, 2, 65535]), draw.choice([0, 2000, 2000, 4000, 1 << 31])
     block = channels * bits // 8
@@ -289,7 +291,24 @@ def swap(path: Path, draw: random.Random) -> None:
     path.write_bytes(other.read_bytes())
 
 
+def skeleton(path: Path, draw: random.Random) -> None:
+    """Motion without its skeleton, with unknown bones, or with other numbers of channels."""
+    folder = path.parent
+    kind = draw.randint(0, 3)
+    if kind == 0 and (folder / "02.asf").is_file():
+        (folder / "02.asf").unlink()
+    elif kind == 1:
+        path.write_bytes(path.read_bytes().replace(b"lleg", b"elbow"))
+    elif kind == 2:
+        count = draw.choice([b"5", b"0", b"x"])
+        path.write_bytes(path.read_bytes().replace(b"CHANNELS 3", b"CHANNELS " + count))
+    else:
+        path.write_bytes(path.read_bytes().replace(b"Frames:", b"Frames: 9"))
+
+
 DAMAGES: list[Damage] = [truncate, garble, replace, spoil_line, spoil_line, spoil_line, other_kind, add, swap]
+
+OWN_DAMAGES: dict[Maker, list[Damage]] = {audio_folder: [wave], acclaim: [skeleton], bvh: [skeleton]}
 
 
 class Hang(BaseException):
@@ -304,12 +323,12 @@ def case(root: Path, seed: int) -> str:
     """Run one case; returns its outcome, "maker: opened" or "maker: error ...". Raises AssertionError for a defect."""
     draw = random.Random(seed)
     maker = MAKERS[seed % len(MAKERS)]
-    path, options, arguments = maker(root, draw)
+    path, options = maker(root, draw)
     for _ in range(draw.choice([0, 1, 1, 1, 2, 3])):
         files = sorted(p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
         if not files:
             break
-        damages = [*DAMAGES, wave, wave, wave] if maker is audio_folder else DAMAGES
+        damages = [*DAMAGES, *3 * OWN_DAMAGES.get(maker, [])]
         draw.choice(damages)(draw.choice(files), draw)
     quarantine = draw.random() < 0.4
     opened = OpenOptions(**options, quarantine=quarantine, allow_skipped=quarantine and draw.random() < 0.8)
@@ -331,13 +350,18 @@ def case(root: Path, seed: int) -> str:
             return f"{maker.__name__}: trained {command_line(path, root, options, maker, draw)}"
         return f"{maker.__name__}: opened"
     except SnellenError as error:
-        assert error.cause, "no cause"
-        assert error.remedy, f"no remedy: {error.cause}"
-        assert "\n" not in error.cause + error.remedy, error.cause
-        assert str(root) in error.cause or error.cause.startswith("--"), f"no path: {error.cause}"
+        check_message(error, root)
         return f"{maker.__name__}: {type(error).__name__}"
     finally:
         signal.alarm(0)
+
+
+def check_message(error: SnellenError, root: Path) -> None:
+    """Raise AssertionError unless an error has one line of cause, with the path, and one of remedy."""
+    assert error.cause, "no cause"
+    assert error.remedy, f"no remedy: {error.cause}"
+    assert "\n" not in error.cause + error.remedy, error.cause
+    assert str(root) in error.cause or error.cause.startswith("--"), f"no path: {error.cause}"
 
 
 def command_line(path: Path, root: Path, options: dict[str, Any], maker: Maker, draw: random.Random) -> int:
