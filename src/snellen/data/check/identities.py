@@ -35,10 +35,10 @@ def identity_pattern(paths: Sequence[str], labels: np.ndarray | None, word: str)
     without = ["/".join(part for part in path.split("/")[:-1] if split_index(part) is None) for path in paths]
     names = [path.rpartition("/")[2] for path in paths]
     stripped = [f"{folder}/{name}" if folder else name for folder, name in zip(without, names, strict=True)]
-    found = name_series(stripped, labels) or _by_word(names, labels, word)
-    if found is None:
+    series = name_series(stripped, labels) or _by_word(names, labels, word)
+    if series is None:
         return None
-    pattern, ids = found
+    pattern, ids = series
     pattern = pattern.replace("{series}", "{" + word + "}")
     return (f"*/{pattern}" if "/" in pattern and stripped != list(paths) else pattern), ids
 
@@ -80,10 +80,10 @@ def name_findings(
         given: (N,) index in SPLITS, len(SPLITS) without one; None: the splits are made.
         noun: the samples, in the plural.
     """
-    found = identity_pattern(paths, labels, word)
-    if found is None:
+    series = identity_pattern(paths, labels, word)
+    if series is None:
         return []
-    pattern, ids = found
+    pattern, ids = series
     option = f"--group {shlex.quote(pattern)}"
     count = int(ids.max()) + 1
     if given is not None:

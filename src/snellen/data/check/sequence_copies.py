@@ -60,8 +60,8 @@ def _with_shared_steps(copies: Duplicates, windows: Windows, source: ArraySource
     steps, numbers = sum(map(len, sequences)), sum(one.size for one in sequences)
     if steps > MAX_STEPS or (not full and (steps > MAX_STEPS_ON_OPENING or numbers > MAX_NUMBERS_ON_OPENING)):
         return copies._replace(complete=False, unchecked=f"shared steps among {len(sequences):,} sequences")
-    found = shared_steps(sequences, [*copies.exact, *near])
-    shared, across = _without_neighbouring_runs([*found.shifted, *found.noisy], windows, len(sequences))
+    shared_pairs = shared_steps(sequences, [*copies.exact, *near])
+    shared, across = _without_neighbouring_runs([*shared_pairs.shifted, *shared_pairs.noisy], windows, len(sequences))
     return copies._replace(near=[*near, *shared], windows=windows._replace(others=[*windows.others, *across]))
 
 

@@ -26,6 +26,7 @@ CELL = 1e-2  # of the grid, in the same unit
 MIN_OVERLAP = 0.5  # of the shorter sequence
 SURPRISE = 20.0  # bits beyond those of the number of pairs of steps
 MAX_RESIDUAL = 0.02  # of the norm of a sequence about its mean: copies with noise differ by less
+EQUAL = 1e-6  # of this norm: equal ones are no noisy copies, and few levels are equal by chance
 MIN_BENT = 0.03  # of this norm, about a straight line: straight sequences are no copies
 MAX_COMPARED = 20_000  # sequences of one length that are compared for copies with noise
 _BLOCK = 1 << 22  # numbers that are projected at once
@@ -234,8 +235,8 @@ def _noisy_of_one_length(sequences: Sequence[np.ndarray], ids: Sequence[int]) ->
     spread = np.mean([one.astype(np.float64).std(0) for one in (sequences[id] for id in ids)], 0)
     weights = 1 / np.where(spread > 0, spread, np.inf)
     size = len(sequences[ids[0]]) * len(weights)
-    drawn = torch.randn(size, 16, generator=generator(0, "noisy copies")).double()
-    directions = torch.linalg.qr(drawn)[0].numpy() if size > 16 else np.eye(size)
+    normal = torch.randn(size, 16, generator=generator(0, "noisy copies")).double()
+    directions = torch.linalg.qr(normal)[0].numpy() if size > 16 else np.eye(size)
 
     def centred(id: int) -> np.ndarray:
         values = sequences[id].astype(np.float64)
@@ -254,6 +255,7 @@ def _noisy_of_one_length(sequences: Sequence[np.ndarray], ids: Sequence[int]) ->
         near = np.nonzero(np.square(points[k + 1 : end] - points[k]).sum(1) <= (MAX_RESIDUAL * norms[k]) ** 2)[0]
         for other in (near + k + 1).tolist():
             a, b = ids[order[k]], ids[order[other]]
-            if np.linalg.norm(centred(a) - centred(b)) <= MAX_RESIDUAL * norms[k]:
+            residual = np.linalg.norm(centred(a) - centred(b)) / norms[k]
+            if EQUAL < residual <= MAX_RESIDUAL:
                 pairs.append((min(a, b), max(a, b)))
     return pairs

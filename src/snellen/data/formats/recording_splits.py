@@ -52,8 +52,8 @@ def recording_groups(
             copies.append((first, k))
     shared: list[tuple[int, int]] = []
     if sum(r.values.size for r in recordings) <= MAX_NUMBERS:
-        found = shared_steps([r.values for r in recordings], copies, needed)
-        shared = [*found.shifted, *found.noisy]
+        result = shared_steps([r.values for r in recordings], copies, needed)
+        shared = [*result.shifted, *result.noisy]
     for a, b in (*copies, *shared):
         if recordings[a].split == recordings[b].split:
             ids[ids == ids[b]] = ids[a]

@@ -151,11 +151,11 @@ def with_identity_findings(
     assert inputs.rows is not None
     first = inputs.rows.tolist()
     given = None if splits is None else splits[inputs.rows]
-    found = []
+    findings = []
     for name in names:
         cells = table.column(name)
-        found += column_findings(name, [cells[row] for row in first], given, "column")
-    return dataclasses.replace(inputs, findings=(*inputs.findings, *found))
+        findings += column_findings(name, [cells[row] for row in first], given, "column")
+    return dataclasses.replace(inputs, findings=(*inputs.findings, *findings))
 
 
 def read_sequences(file: Path | TextIO, spec: Spec, announce: LineCallback) -> Iterator[tuple[str, Tensor]]:
