@@ -54,7 +54,7 @@ ASF = """# a body of two legs and a head
 
 def angles(frames: int, seed: int = 0) -> np.ndarray:
     """(T, 10) position and angles of the root, three angles of the leg, one of the foot, in degrees."""
-    t = np.arange(frames)[:, None] / 30 + seed
+    t = np.arange(frames)[:, None] * (1 + seed / 10) / 30 + seed  # of another speed: else one would be part of another
     swing = np.sin(t + np.arange(10) / 3) * [0.1, 0.2, 0.1, 10, 20, 15, 40, 20, 10, 30]
     swing[:, 2] += t[:, 0]
     return swing

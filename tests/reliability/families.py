@@ -22,6 +22,10 @@ from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Classes, Input, Spec
 from snellen.data.dataset import Dataset, Labelled, RawDataset
+from snellen.data.flat_sequences import sequence_source
+from snellen.data.formats import OpenOptions
+from snellen.data.formats.recording_splits import Recording
+from snellen.data.formats.recordings import Recordings, windows_of
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
 from snellen.nn.layers import Standardize
@@ -48,6 +52,54 @@ def pictures(count: int = 150, side: int = 12, seed: int = 3) -> Dataset[Labelle
         target=Classes(names=("upright", "lying", "none")),
     )
     return assemble(raw, "bars", seed, None)
+
+
+def ragged_sequences(count: int = 96, seed: int = 4) -> Dataset[Labelled]:
+    """Random walks of 3 to 30 steps, drifting up or down; batches are made of similar lengths."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % 2
+    parts = [
+        torch.from_numpy((rng.normal(size=(n, 2)) + k - 0.5).cumsum(0))
+        for n, k in zip(rng.integers(3, 31, count), y, strict=True)
+    ]
+    raw = RawDataset(
+        source=sequence_source([part.float() for part in parts], "walk"),
+        truth=torch.from_numpy(y),
+        recognised_as="walks",
+        inputs={"sequence": Input(modality="sequence", shape=(None, 2))},
+        target=Classes(names=("down", "up")),
+    )
+    return assemble(raw, "walks", seed, None)
+
+
+def recorded_waves(seed: int = 5) -> Dataset[Labelled]:
+    """Windows of eight recordings of two waves in noise, to forecast."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(60)[:, None]
+    recordings = [
+        Recording(
+            name=f"wave {k}", split=None, values=np.sin(t / (3 + k) + [0.0, 1.0]) + 0.1 * rng.normal(size=(60, 2))
+        )
+        for k in range(8)
+    ]
+    read = Recordings(recordings=recordings, names=("a", "b"), description="waves", files=8)
+    return assemble(windows_of("waves", read, OpenOptions(window=6, horizon=3, stride=4)), "waves", seed, None)
+
+
+def tones(count: int = 36, seed: int = 6) -> Dataset[Labelled]:
+    """Sounds of 400 to 800 samples of two pitches, in memory, NaN after their ends."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % 2
+    x = np.sin(np.arange(800) * (0.2 + 0.3 * y[:, None])) + 0.3 * rng.normal(size=(count, 800))
+    x[np.arange(800) >= rng.integers(400, 801, (count, 1))] = np.nan
+    raw = RawDataset(
+        source=ArraySource(torch.from_numpy(x[:, None]).float(), "tone"),
+        truth=torch.from_numpy(y),
+        recognised_as="tones",
+        inputs={"audio": Input(modality="audio", shape=(1, None), rate=2000)},
+        target=Classes(names=("low", "high")),
+    )
+    return assemble(raw, "tones", seed, None)
 
 
 class SmallConvNet(nn.Module):
@@ -248,6 +300,9 @@ FAMILIES: dict[str, Family] = {
         "faster-rcnn",
         {"epochs": 3, "batch_size": 2, "max_proposals": 10, "rois_per_image": 8, "min_size": 32},
     ),
+    "length buckets": Family(ragged_sequences, "gru", {"epochs": 4, "batch_size": 8, "hidden_size": 8}),
+    "log-mel": Family(tones, "log-mel-convnet", {"epochs": 2, "batch_size": 12}),
+    "seq2seq": Family(recorded_waves, "seq2seq", {"epochs": 2, "batch_size": 16, "hidden_size": 8}),
 }
 
 

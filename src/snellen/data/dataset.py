@@ -68,6 +68,8 @@ class RawDataset:
         skipped: files and samples that are not used, each with its reason.
         bad_samples: samples of the source whose annotation cannot be used, each with its reason.
         bad_sample_findings: the errors about these samples.
+        identity: of samples that are one file each: the samples, in the plural, and what a part of the file names may
+            be: ("recordings", "speaker"); (): others.
         nodata_replaced: whether the format has replaced the pixels without data (`OpenOptions.nodata`).
     """
 
@@ -86,6 +88,7 @@ class RawDataset:
     skipped: tuple[Skipped, ...] = ()
     bad_samples: Mapping[int, Skipped] = field(default_factory=dict)
     bad_sample_findings: tuple[Finding, ...] = ()
+    identity: tuple[str, str] | tuple[()] = ()
     nodata_replaced: bool = False
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.views import Finding
-from snellen.data.check.groups import _series
+from snellen.data.check.name_series import name_series
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.groups import burst_ids, group_ids
 from snellen.data.open_dataset import dataset
@@ -69,7 +69,7 @@ SERIES = {
 @pytest.mark.parametrize("name", SERIES)
 def test_series_of_file_names_are_found(name: str) -> None:
     paths = [name.format(s=s, k=k) for s in range(8) for k in range(5)]
-    found = _series(paths, None)
+    found = name_series(paths, None)
     assert found is not None
     pattern, ids = found
     assert pattern == SERIES[name].format()
@@ -102,16 +102,16 @@ KINDS = ("tabby_cat", "manx", "mouser", "tom_cat", "pug", "beagle", "toy_dog", "
         [f"{w}_{k}.jpg" for w in KINDS if "_" not in w for k in range(9)],
     ],
 )
-def test_names_that_merely_count_are_no_series(names: list[str]) -> None:
+def test_names_that_merely_count_are_noname_series(names: list[str]) -> None:
     folders = [name.rpartition("/")[0] for name in names]
     labels = np.unique(folders, return_inverse=True)[1] if any(folders) else None
-    assert _series(names, labels) is None
+    assert name_series(names, labels) is None
 
 
 def test_a_part_of_the_name_that_is_the_class_is_left_out() -> None:
     speakers = ("anna", "bob", "cyd", "dan")
     names = [f"{d}/{d}_{s}_{k}.png" for d in range(3) for s in speakers for k in range(4)]
-    found = _series(names, np.repeat(range(3), 16))
+    found = name_series(names, np.repeat(range(3), 16))
     assert found is not None
     assert found[0] == "*_{series}_*"
     assert len(np.unique(found[1])) == 4

@@ -91,7 +91,7 @@ def test_steps_that_fit_no_sequence_are_errors_with_their_lines(
 
 def test_the_columns_must_exist_and_belong_together(tmp_path: Path) -> None:
     path = write(tmp_path / "steps.csv", steps())
-    with pytest.raises(UsageError, match="No column is called 'who'"):
+    with pytest.raises(UsageError, match="has no column 'who'"):
         dataset(path, options=OpenOptions(sequence_id="who"))
     with pytest.raises(UsageError, match="--sequence-id is missing"):
         dataset(path, options=OpenOptions(time="time"))

@@ -17,11 +17,9 @@ from snellen.core.errors import DataError
 from snellen.core.spec import Classes, Input
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import (
-    MAX_BYTES_ON_OPENING,
     Duplicates,
     Pair,
     connected_groups,
-    exact_row_duplicates,
     find_array_duplicates,
     find_file_duplicates,
     find_row_duplicates,
@@ -46,16 +44,16 @@ from snellen.data.check.nodata_check import check_nodata
 from snellen.data.check.number_range import check_number_range
 from snellen.data.check.recordings import find_recording_duplicates, recording_findings
 from snellen.data.check.sentinel_values import sentinel_findings
-from snellen.data.check.windows import Windows, overlapping_windows
+from snellen.data.check.sequence_copies import find_sequence_duplicates, find_stored_sequence_duplicates
+from snellen.data.check.sequence_findings import sequence_findings
 from snellen.data.dataset import SPLITS, Dataset, Labelled, RawDataset, each_target
 from snellen.data.decode.audio_files import AudioFiles
 from snellen.data.decode.frame_pairs import FramePairs
 from snellen.data.decode.header import UnusableFile
 from snellen.data.decode.image_files import ImageFiles
 from snellen.data.file_source import FileSource
-from snellen.data.flat_sequences import RaggedSource
 from snellen.data.formats import OpenOptions
-from snellen.data.formats.array_files import Hdf5Source, array_to_tensor
+from snellen.data.formats.array_files import Hdf5Source
 from snellen.data.several_inputs import SeveralInputs
 from snellen.data.source import ArraySource, BadSamples, Skipped
 
@@ -120,12 +118,14 @@ def check_dataset(raw: RawDataset, options: OpenOptions, where: str = "") -> Raw
         *(finding for part in each_target(raw) for finding in imbalance_findings(part)),
         *sentinel_findings(raw),
         *recording_findings(raw.source),
+        *sequence_findings(raw.source, raw.inputs),
     ]
+    is_grouped = raw.groups is not None
     groups = connected_groups(len(raw.source), pairs, raw.groups) if pairs else raw.groups
     across = [(a, b) for a, b in pairs if raw.groups is not None and raw.groups[a] != raw.groups[b]]
     raw = dataclasses.replace(raw, groups=groups, findings=(*raw.findings, *findings))
     merging = describe_pairs(raw, across) if across else ""
-    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging)))
+    raw = dataclasses.replace(raw, findings=(*raw.findings, *group_findings(raw, options, merging, is_grouped)))
     return dataclasses.replace(raw, findings=(*raw.findings, *few_samples_findings(raw, not options.optional_target)))
 
 
@@ -180,13 +180,11 @@ def _find_duplicates(source: object, full: bool, spec_input: Input) -> Duplicate
             return find_array_duplicates(source, full)
         if spec_input.axes == ("feature",):
             return find_row_duplicates(source, full, spec_input.columns)
-        return _find_copies(source, full, spec_input)
+        return find_sequence_duplicates(source, full, spec_input)
     if isinstance(source, Hdf5Source):
-        copies = find_stored_duplicates(source, full)
-        if not copies.complete or spec_input.axes != ("time", "feature"):
-            return copies
-        windows = overlapping_windows(array_to_tensor(source.stored(np.arange(len(source)))))
-        return _with_windows(copies, windows)
+        if spec_input.axes == ("time", "feature"):
+            return find_stored_sequence_duplicates(source, full)
+        return find_stored_duplicates(source, full)
     return Duplicates([], [], {}, True)  # frames of flow overlap by design; rendered images are distinct
 
 
@@ -222,25 +220,6 @@ def _equal_samples(source: SeveralInputs) -> list[Pair]:
 def _values_of(source: object) -> torch.Tensor:
     assert isinstance(source, ArraySource)
     return source.values
-
-
-def _find_copies(source: ArraySource, full: bool, spec_input: Input) -> Duplicates:
-    """Find equal samples, and neighbouring sequences that overlap."""
-    values = source.values
-    ragged = source.sequences if isinstance(source, RaggedSource) else None
-    if not full and values.numel() * values.element_size() > MAX_BYTES_ON_OPENING:
-        return Duplicates([], [], {}, False, f"duplicates among {len(values):,} samples in memory")
-    exact = exact_row_duplicates(values if ragged is None else ragged)
-    copies = Duplicates(exact, [pair for pair in source.near_copies if pair not in set(exact)], {}, True)
-    if ragged is not None or spec_input.axes != ("time", "feature"):
-        return copies
-    return _with_windows(copies, overlapping_windows(values))
-
-
-def _with_windows(copies: Duplicates, windows: Windows) -> Duplicates:
-    """The duplicates of sequences, with overlapping windows as near copies."""
-    equal = set(copies.exact)
-    return copies._replace(near=[pair for pair in windows.pairs if pair not in equal], windows=windows)
 
 
 def _unreadable_samples(source: object, copies: Duplicates) -> dict[int, Skipped]:

@@ -56,7 +56,7 @@ class Duplicates(NamedTuple):
     """Pairs of sample ids, the smaller first. `bad` are images that could not be decoded.
 
     `complete`: whether near copies were searched; else `unchecked` describes what was not. `windows`: of sequences,
-    whose overlapping windows are near copies.
+    whose overlapping windows are near copies. near_noun: what near copies are, for messages.
     """
 
     exact: list[Pair]
@@ -65,6 +65,7 @@ class Duplicates(NamedTuple):
     complete: bool
     unchecked: str = ""
     windows: Windows | None = None
+    near_noun: str = "Near-duplicates"
 
 
 def find_file_duplicates(source: ImageFiles, full: bool = False) -> Duplicates:

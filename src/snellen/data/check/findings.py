@@ -34,12 +34,13 @@ _RANGE_SAMPLE_SIZE = 64  # images of more than 8 bits that are read for their ra
 def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
     """Exact and near copies, near copies with two labels, and leakage between given splits."""
     findings = []
+    in_windows = set() if copies.windows is None else set(copies.windows.pairs)
     remedy = "They stay in one split; remove them if they should not count twice."
     if raw.given_splits is not None:  # and may be in two of them, which is leakage, a finding of its own
         remedy = "Given splits are kept; remove them if they should not count twice."
     for kind, word, pairs in (
         ("copies", "Exact duplicates", copies.exact),
-        ("near-copies", "Near-duplicates", copies.near if copies.windows is None else []),
+        ("near-copies", copies.near_noun, [pair for pair in copies.near if pair not in in_windows]),
     ):
         if pairs:
             findings.append(
@@ -61,7 +62,7 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
             findings.append(
                 Finding(
                     kind="two-labels",
-                    message=f"{'Near-duplicates' if copies.windows is None else 'Overlapping windows'} with "
+                    message=f"{'Overlapping windows' if in_windows else copies.near_noun} with "
                     f"conflicting labels ({len(conflicting)}): "
                     f"{describe_pairs(raw, conflicting)}",
                     remedy="Check these samples: one of the labels may be wrong.",
@@ -70,7 +71,8 @@ def duplicate_findings(raw: RawDataset, copies: Duplicates) -> list[Finding]:
                 )
             )
     if raw.given_splits is not None:
-        findings += leakage_findings(raw.source, raw.given_splits, copies)
+        others = [] if copies.windows is None else copies.windows.others
+        findings += leakage_findings(raw.source, raw.given_splits, copies._replace(near=[*copies.near, *others]))
     if not copies.complete:
         findings.append(
             Finding(

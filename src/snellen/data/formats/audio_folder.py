@@ -109,6 +109,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         given_splits=given if layout.splits else None,
         groups=group_ids([file.path for file in files], options.group) if options.group else None,
         group_names=group_names([file.path for file in files], options.group) if options.group else (),
+        identity=("recordings", "speaker"),
         recognised_as=_recognised_as(
             f"{len(files):,} recordings, {source.description()}", len(names), class_source, layout
         ),

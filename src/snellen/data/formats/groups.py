@@ -63,6 +63,8 @@ def image_group_names(source: ImageFiles, group: str | None) -> tuple[str, ...]:
 
 def _fields(paths: Sequence[str], pattern: str) -> list[tuple[str, ...]]:
     """The fields of the pattern in each name. Raises UsageError, DataError: see `group_ids`."""
+    if not pattern:
+        raise UsageError("--group is empty", "Name a column, or give a pattern of file names such as '{slide}_*'.")
     if not re.search(r"\{\w+\}", pattern):
         raise UsageError(f"--group {pattern!r} names no field", _EXAMPLE)
     try:

@@ -21,6 +21,7 @@ from snellen.core.input_files import open_regular
 from snellen.core.spec import Input
 from snellen.core.views import Finding
 from snellen.data.cache import available_memory
+from snellen.data.check.identities import column_findings
 from snellen.data.dataset import RawDataset
 from snellen.data.formats import NO_TARGET, Format, OpenOptions
 from snellen.data.formats.array_layout import SPLIT_WORDS, plural
@@ -172,7 +173,15 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         groups=groups,
         recognised_as=f"JSON lines: {key!r} as {len(lines):,} sequences of {plural(steps, 'step')} and "
         f"{plural(values.shape[2], 'feature')}; {shown}" + ("; splits by 'split'" if given is not None else ""),
-        findings=(*(() if read is None else read[2]), *_ignored(ignored)),
+        findings=(
+            *(() if read is None else read[2]),
+            *_ignored(ignored),
+            *(
+                f
+                for name in ignored
+                for f in column_findings(name, [line.get(name) for _, line in lines], given, "key")
+            ),
+        ),
         files={"found": 1, "used": 1},
     )
 

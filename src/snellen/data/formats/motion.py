@@ -228,6 +228,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         files=len(files),
         skipped=tuple(skipped),
         skeleton=skeleton,
+        identity="subject",
     )
     return open_recordings(path, read, options)
 

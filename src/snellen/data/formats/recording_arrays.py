@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def read_npy(path: Path) -> np.ndarray:
     try:
         with open_regular(path) as file:
             values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: of a damaged header
         raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", "Write it with numpy.save.") from error
     if not isinstance(values, np.ndarray):
         raise DataError(f"{path} is no NPY file", "Write it with numpy.save.")

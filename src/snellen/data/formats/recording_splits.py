@@ -12,6 +12,8 @@ import numpy as np
 from snellen.core.errors import DataError
 from snellen.core.views import Finding
 from snellen.data.check.findings import MAX_NAMES, and_more
+from snellen.data.check.identities import name_findings
+from snellen.data.check.shared_steps import shared_steps
 from snellen.data.dataset import SPLITS
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.groups import group_ids
@@ -19,6 +21,7 @@ from snellen.data.formats.series_steps import StepReport
 from snellen.data.recording_windows import RecordingWindows, split_in_time
 from snellen.data.splits import SPLIT_FRACTIONS
 
+MAX_NUMBERS = 1 << 27  # of recordings in which shared steps are searched
 _OPTIONS = "Choose others with --window STEPS and --horizon STEPS."
 
 
@@ -39,35 +42,57 @@ class Recording:
     position: float | None = None
 
 
-def recording_groups(recordings: Sequence[Recording], options: OpenOptions) -> tuple[np.ndarray, list[Finding]]:
-    """(R,) group of each recording, equal recordings in one, and findings about these."""
-    if options.group is not None:
-        ids = group_ids([r.name for r in recordings], options.group)
-    else:
-        ids = np.arange(len(recordings))
+def recording_groups(
+    recordings: Sequence[Recording], options: OpenOptions, needed: int, word: str = "person"
+) -> tuple[np.ndarray, list[Finding]]:
+    """(R,) group of each recording, those that share steps in one, and findings about these.
+
+    Args:
+        needed: steps of a window and its future: parts of that length are not shared between two splits.
+        word: what a part of the file names may be.
+    """
+    names = [r.name for r in recordings]
+    ids = group_ids(names, options.group) if options.group is not None else np.arange(len(recordings))
     first_of: dict[tuple[tuple[int, ...], bytes], int] = {}
     copies: list[tuple[int, int]] = []
     for k, recording in enumerate(recordings):
         first = first_of.setdefault((recording.values.shape, hashlib.sha256(recording.values.tobytes()).digest()), k)
         if first != k:
             copies.append((first, k))
-            if recordings[first].split == recording.split:
-                ids[ids == ids[k]] = ids[first]
-    if not copies:
-        return ids, []
-    across = [(a, b) for a, b in copies if recordings[a].split != recordings[b].split]
-    shown = "; ".join(f"{recordings[a].name} = {recordings[b].name}" for a, b in (across or copies)[:MAX_NAMES])
-    return ids, [
+    shared: list[tuple[int, int]] = []
+    if sum(r.values.size for r in recordings) <= MAX_NUMBERS:
+        result = shared_steps([r.values for r in recordings], copies, needed)
+        shared = [*result.shifted, *result.noisy]
+    for a, b in (*copies, *shared):
+        if recordings[a].split == recordings[b].split:
+            ids[ids == ids[b]] = ids[a]
+    findings = [
+        *_copy_findings(recordings, copies, "Equal recordings"),
+        *_copy_findings(recordings, shared, f"Recordings that share {needed:,} steps or more, or are nearly equal"),
+    ]
+    has_splits = any(r.split is not None for r in recordings)
+    if options.group is None and len(recordings) > 1:
+        given = np.array([len(SPLITS) if r.split is None else r.split for r in recordings]) if has_splits else None
+        findings += name_findings(names, None, given, "recordings", word)
+    return ids, findings
+
+
+def _copy_findings(recordings: Sequence[Recording], pairs: Sequence[tuple[int, int]], what: str) -> list[Finding]:
+    if not pairs:
+        return []
+    across = [(a, b) for a, b in pairs if recordings[a].split != recordings[b].split]
+    shown = "; ".join(f"{recordings[a].name} = {recordings[b].name}" for a, b in (across or pairs)[:MAX_NAMES])
+    return [
         Finding(
             kind="leakage" if across else "copies",
-            message=f"Equal recordings in two splits ({len(across)}): {shown}{and_more(len(across))}"
+            message=f"{what} in two splits ({len(across)}): {shown}{and_more(len(across))}"
             if across
-            else f"Equal recordings ({len(copies)}): {shown}{and_more(len(copies))}",
+            else f"{what} ({len(pairs)}): {shown}{and_more(len(pairs))}",
             remedy="Remove them from one split: results are too optimistic."
             if across
             else "They stay in one split; remove them if they should not count twice.",
-            where=tuple(f"{recordings[a].name} = {recordings[b].name}" for a, b in copies),
-            count=len(copies),
+            where=tuple(f"{recordings[a].name} = {recordings[b].name}" for a, b in pairs),
+            count=len(pairs),
         )
     ]
 

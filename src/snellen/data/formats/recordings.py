@@ -129,7 +129,7 @@ def windows_of(where: Path | str, read: RecordingsRead, options: OpenOptions) ->
         every=read.every,
         when=None if read.when is None else partial(read.when, [read.recordings.index(r) for r in usable]),
     )
-    of_recording, copies = recording_groups(usable, options)
+    of_recording, copies = recording_groups(usable, options, needed, read.identity)
     given, division, is_divided = recording_splits(where, source, usable, of_recording)
     needs = f"A window and its future need {needed:,}."
     skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} {read.rows}", needs) for r in short))

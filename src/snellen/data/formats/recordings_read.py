@@ -31,6 +31,7 @@ class RecordingsRead:
         columns, id, time, time_steps: of a table.
         every: rows from one step to the next, see `Future`.
         skeleton: of motion; None of others.
+        identity: what a part of the file names may be.
         when: numbers of the recordings that are used, one of them and its step to its time; None: no times.
     """
 
@@ -53,6 +54,7 @@ class RecordingsRead:
     skipped: tuple[Skipped, ...] = ()
     every: int = 1
     skeleton: Skeleton | None = None
+    identity: str = "person"
 
     @property
     def rows(self) -> str:

@@ -143,6 +143,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         truth=torch.tensor([names.index(label) for _, label in places]),
         given_splits=given if layout.splits else None,
         groups=group_ids(paths, options.group) if options.group else None,
+        identity=("sequences", "person"),
         recognised_as=f"a folder of sequences: {len(read):,} files of {plural(steps, 'step')} and "
         f"{plural(len(first.names), 'feature')}{times}; {len(names)} classes{splits}: one folder for each class "
         f"(to forecast their next steps: --task forecast){layout.note}",
@@ -182,11 +183,11 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
                     "Correct it, or give the column in another unit.",
                 )
         except DataError as error:
-            bad.append(_skipped(where, file, error))
+            bad.append(_skipped(where, file, error, root))
             continue
         read.append(_Read(file, series))
     if read:
-        kinds = [(len(one.series.names), one.series.time) for one in read]
+        kinds = [(len(one.series.names), one.series.time, f"{one.series.duration or 0:.2g}") for one in read]
         first = read[kinds.index(max(set(kinds), key=kinds.count))]
         fitting = []
         for one in read:
@@ -194,7 +195,7 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
                 check_equal_columns(root / one.file.path, one.series, root / first.file.path, first.series)
                 fitting.append(one)
             except DataError as error:
-                bad.append(_skipped(root / one.file.path, one.file, error))
+                bad.append(_skipped(root / one.file.path, one.file, error, root))
         read = fitting
     if bad and (not options.quarantine or not read):
         shown = "; ".join(f"{entry.path} {entry.reason}" for entry in bad[:SHOWN])
@@ -209,8 +210,10 @@ def _read_all(root: Path, files: Sequence[File], options: OpenOptions) -> tuple[
     return read, bad
 
 
-def _skipped(where: Path, file: File, error: DataError) -> Skipped:
-    return Skipped(file.path, error.cause.removeprefix(str(where)).strip(" :,"), error.remedy)
+def _skipped(where: Path, file: File, error: DataError, root: Path) -> Skipped:
+    """The file and its problem, with names relative to the root."""
+    reason = error.cause.removeprefix(str(where)).replace(f"{root}/", "")
+    return Skipped(file.path, reason.strip(" :,"), error.remedy)
 
 
 def _read_npy(path: Path) -> SeriesText:

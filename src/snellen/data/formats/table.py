@@ -33,7 +33,7 @@ from snellen.data.formats.table_columns import (
 )
 from snellen.data.formats.table_images import ImageColumn, TableInputs, check_no_boxes, image_column, image_inputs
 from snellen.data.formats.table_inputs import image_and_numbers, requested_inputs
-from snellen.data.formats.table_sequences import as_sequences, sequence_columns
+from snellen.data.formats.table_sequences import as_sequences, sequence_columns, with_identity_findings
 from snellen.data.formats.table_targets import (
     TargetColumns,
     choose_target,
@@ -144,6 +144,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
     if options.sequence_id is not None:
         constant = [*target_columns.names, *(name for name in (split, options.group) if name in reserved)]
         inputs = as_sequences(table, inputs, [name for name in constant if name is not None], options)
+        inputs = with_identity_findings(table, inputs, rest if options.group is None else [], split_indices)
     elif options.row_steps is not None:
         inputs = rows_as_sequences(table.where, inputs, options.row_steps)
     assert (target is not None) is has_target  # a missing target is a problem, and problems have raised

@@ -16,6 +16,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.spec import Input, Spec
 from snellen.data.cache import LineCallback
+from snellen.data.check.identities import column_findings
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.array_layout import plural
 from snellen.data.formats.table_columns import TableProblems, parse_cells, parse_numbers
@@ -36,7 +37,7 @@ def sequence_columns(table: TableText, options: OpenOptions) -> list[str]:
     names = [name for name in (options.sequence_id, options.time) if name is not None]
     for name in names:
         if name not in table.names:
-            raise UsageError(f"No column is called {name!r}", suggest_name(name, list(table.names)))
+            raise UsageError(f"{table.where} has no column {name!r}", suggest_name(name, list(table.names)))
     return names
 
 
@@ -142,6 +143,20 @@ def as_sequences(table: TableText, inputs: TableInputs, constant: Sequence[str],
         f"order of {order}: {inputs.description}",
         rows=np.array([rows[0] for rows in rows_of.values()]),
     )
+
+
+def with_identity_findings(
+    table: TableText, inputs: TableInputs, names: Sequence[str], splits: np.ndarray | None
+) -> TableInputs:
+    """Inputs with the findings about columns of persons. splits: (rows,) index in SPLITS of each row, or None."""
+    assert inputs.rows is not None
+    first = inputs.rows.tolist()
+    given = None if splits is None else splits[inputs.rows]
+    findings = []
+    for name in names:
+        cells = table.column(name)
+        findings += column_findings(name, [cells[row] for row in first], given, "column")
+    return dataclasses.replace(inputs, findings=(*inputs.findings, *findings))
 
 
 def read_sequences(file: Path | TextIO, spec: Spec, announce: LineCallback) -> Iterator[tuple[str, Tensor]]:
