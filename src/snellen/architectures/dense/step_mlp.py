@@ -24,7 +24,7 @@ class StepMLPSettings(WholeSamples):
     """Hidden layers: number of units of each, separated by commas."""
     causal: bool = False
     """Causal: read no step after the present one, so that an output does not depend on later steps."""
-    activation: Literal["relu", "tanh"] = "relu"
+    activation: Literal["relu", "tanh", "sigmoid", "leaky-relu", "linear"] = "relu"
     """Activation function between layers."""
     dropout: Annotated[float, Limit(min=0, below=1)] = 0.0
     """Dropout: fraction of the hidden units zeroed in each training step; 0: off."""

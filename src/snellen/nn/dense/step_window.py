@@ -24,7 +24,7 @@ class StepWindow(nn.Module):
         hidden: units of each hidden layer.
         outputs: K.
         causal: only steps up to the present one, so that outputs do not depend on later steps.
-        activation_name: "relu" or "tanh", after each hidden layer.
+        activation_name: activation after each hidden layer, see `layers.activation`.
         dropout: fraction of hidden units that is set to zero in training.
     Source: Sejnowski and Rosenberg 1987, "Parallel networks that learn to pronounce English text" (NETtalk).
     """
@@ -45,7 +45,7 @@ class StepWindow(nn.Module):
         sizes = [features, *hidden, outputs]
         windows = [1 + context if causal else 1 + 2 * context, *[1] * len(hidden)]  # steps that a layer reads
         layers = [nn.Conv1d(a, b, window) for (a, b), window in zip(itertools.pairwise(sizes), windows, strict=True)]
-        if activation_name == "relu":
+        if activation_name in ("relu", "leaky-relu"):
             for layer in layers[:-1]:
                 assert layer.bias is not None
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
