@@ -57,17 +57,21 @@ def test_a_carried_state_takes_no_more_memory_with_every_step(tmp_path: Path) ->
     assert len(stream._steps) == 1
 
 
-def test_a_class_at_every_step_is_that_of_the_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["gru", "mlp"])
+def test_a_class_at_every_step_is_that_of_the_whole(model: str, tmp_path: Path) -> None:
     data = snellen.dataset("oscillators")
-    run = snellen.train(data, "gru", out=tmp_path / "run", options=QUIET, epochs=1, causal=True)
+    run = snellen.train(data, model, out=tmp_path / "run", options=QUIET, epochs=1, causal=True)
     x = data.source.read(np.array([0]), data.preprocessing)[0]
     stream = Stream(run)
-    steps = [stream.step(row)["classes"][0] for row in x]  # type: ignore[index]
-    assert steps == run.predict_batch(x[None])[0]["classes"]
+    for _ in range(2):  # a second sequence begins without the state of the first
+        steps = [stream.step(row)["classes"][0] for row in x]  # type: ignore[index]
+        assert steps == run.predict_batch(x[None])[0]["classes"]
+        stream.restart()
 
 
-def test_a_network_of_both_directions_is_refused(tmp_path: Path) -> None:
-    run = snellen.train("oscillators", "gru", out=tmp_path / "run", options=QUIET, epochs=1)
+@pytest.mark.parametrize("model", ["gru", "mlp"])
+def test_a_network_that_reads_later_steps_is_refused(model: str, tmp_path: Path) -> None:
+    run = snellen.train("oscillators", model, out=tmp_path / "run", options=QUIET, epochs=1)
     with pytest.raises(UsageError, match="reads the steps after"):
         Stream(run)
 

@@ -23,6 +23,7 @@ PAGES = {  # page -> commands whose runs it uses
     "learned-filters.md": (),
     "perceptron-to-convnet.md": (),
     "runs.md": DIGITS[:1],
+    "sequences.md": (),
     "trace.md": (),
     "training.md": (),
 }
@@ -34,6 +35,12 @@ ELSEWHERE = (
     "study rosenbrock",
     "study rings",
     "--epochs 20000",
+    "point_history",
+    "keypoint",
+    "history.npz",
+    "steps.",
+    "moves",
+    "printf",
 )  # other data; long; tested elsewhere
 
 

@@ -10,6 +10,7 @@ from torch.export import Dim, export
 
 from snellen.export.onnx_recurrent import OnnxRecurrent, translations, with_onnx_recurrent_layers
 from snellen.nn.dense.step_recurrent import StepRecurrent
+from snellen.nn.dense.step_window import StepWindow
 from snellen.nn.recurrent import GRU, LSTM, RNN, gru_layer
 
 NETWORKS = {
@@ -17,6 +18,7 @@ NETWORKS = {
     "lstm": lambda: LSTM(2, 5, 2, 3),
     "rnn": lambda: RNN(2, 5, 2, 3, form="lecture"),
     "steps": lambda: StepRecurrent(gru_layer, 2, 4, 2, 3),
+    "window": lambda: StepWindow(2, 4, (5,), 3),
 }
 
 

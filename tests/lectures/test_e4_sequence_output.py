@@ -1,13 +1,19 @@
-"""An output at every step of a sequence: GRU in one direction and in both, against a loop of its equations."""
+"""An output at every step of a sequence: GRU in one direction and in both, and MLP of a window, against references."""
 
 from __future__ import annotations
+
+import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
 from torch import nn
 
 from snellen.nn.dense.step_recurrent import StepRecurrent
+from snellen.nn.dense.step_window import StepWindow
 from snellen.nn.recurrent import Layer, gru_layer, lstm_layer, rnn_layer
 
 
@@ -65,3 +71,41 @@ def test_e4_only_a_causal_network_ignores_later_steps() -> None:
         (gradient,) = torch.autograd.grad(net(x)[0, 0, 3], x)
         reached = gradient[0].abs().sum(1) > 0  # steps on which the output at step 3 depends
         assert reached.tolist() == [True] * 4 + [not causal] * 4
+
+
+@pytest.mark.parametrize(("causal", "activation"), [(False, "relu"), (True, "tanh")])
+def test_e4_the_outputs_of_an_mlp_are_those_of_each_window(causal: bool, activation: Literal["relu", "tanh"]) -> None:
+    """Those of scikit-learn's MLP with the same weights, on windows cut from each sequence alone."""
+    torch.manual_seed(0)
+    context, net = 3, StepWindow(2, 3, (5, 4), 2, causal, activation).double().eval()
+    x = torch.randn(3, 9, 2, dtype=torch.float64)
+    lengths = (9, 6, 1)
+    for k, length in enumerate(lengths):
+        x[k, length:] = torch.nan
+    first, *rest = [layer.weight.detach() for layer in net.layers]  # (H, D, window), and (K, H, 1)
+    reference = MLPRegressor(hidden_layer_sizes=(5, 4), activation=activation, max_iter=1)
+    window = context + 1 if causal else 2 * context + 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        reference.fit(np.zeros((4, 2 * window)), np.zeros((4, 2)))
+    reference.coefs_ = [w.flatten(1).T.numpy() for w in (first.transpose(1, 2), *rest)]  # step by step
+    reference.intercepts_ = [layer.bias.detach().numpy() + 0.1 for layer in net.layers]
+    for layer in net.layers:
+        layer.bias.data += 0.1
+    y = net(x).detach()
+    assert y.shape == (3, 2, 9)
+    for sequence, outputs, length in zip(x, y, lengths, strict=True):
+        outside = np.zeros((context, 2))
+        steps = np.concatenate([outside, sequence[:length].numpy(), outside])
+        windows = np.stack([steps[t : t + window].ravel() for t in range(length)])
+        assert outputs[:, :length].T.numpy() == pytest.approx(reference.predict(windows), abs=1e-9)
+
+
+def test_e4_an_mlp_depends_on_the_steps_of_its_window_only() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 9, 2, requires_grad=True)
+    for causal, window in ((True, range(2, 5)), (False, range(2, 7))):
+        net = StepWindow(2, 2, (16,), 1, causal, "tanh")
+        (gradient,) = torch.autograd.grad(net(x)[0, 0, 4], x)
+        reached = gradient[0].abs().sum(1) > 0
+        assert reached.nonzero().flatten().tolist() == list(window)

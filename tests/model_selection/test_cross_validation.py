@@ -60,6 +60,12 @@ def test_every_sample_is_in_one_test_split_and_resume_opens_the_same_fold(tmp_pa
     assert result.mean.value == pytest.approx(statistics.fmean(m.value for m in result.each if m.value is not None))
 
 
+def test_a_setting_without_effect_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--momentum has no effect with --optimizer adam"):
+        cross_validate("moons", "mlp", 2, out=tmp_path / "f", settings={"momentum": 0.8})
+    assert not list(tmp_path.iterdir())
+
+
 def test_finished_folds_are_not_trained_again_and_different_settings_are_an_error(tmp_path: Path) -> None:
     first = cross_validate("moons", "softmax", 2, out=tmp_path, settings=QUICK)
     mtime = (tmp_path / "fold-1" / "model.safetensors").stat().st_mtime_ns

@@ -28,7 +28,7 @@ from snellen.core.views import Metric
 from snellen.data.formats import OpenOptions
 from snellen.model_selection import ladder_plan
 from snellen.model_selection.advice import Loss, select_best, significantly_worse
-from snellen.model_selection.ladder import Ladder, ladder
+from snellen.model_selection.ladder import Ladder, ladder, ladder_candidates
 from snellen.model_selection.ladder_training import LadderTraining, count_stoppable, validation_rank
 from snellen.model_selection.stored_plan import check_plan
 from snellen.report.pages.ladder import Rung, plan_section
@@ -676,6 +676,13 @@ def test_the_page_shows_the_plan() -> None:
     assert "mlp 1 min 30 s 1 min 30 s 40 epochs" in words
     assert "lenet 10 min 0 s 48 px 21 s 2 min 0 s" in words
     assert plan_section({"harmful": {}}) == ""
+    assert "images" not in plan_section({"needed": {"mlp": [90.0, 0]}})  # of other samples
+
+
+def test_fusion_is_a_rung_of_data_with_several_inputs_only() -> None:
+    for inputs, names in ((1, ()), (1, ("all",)), (1, ("fusion",)), (2, ())):
+        candidates = [learner.name for learner in ladder_candidates("classify", names, "sequence", inputs)]
+        assert ("fusion" in candidates) is (inputs == 2 or names == ("fusion",))
 
 
 def test_a_plan_explains_the_settings_that_the_data_suggest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -549,7 +549,10 @@ def test_a_study_of_folds_that_was_finished_before_the_selection_was_nested_is_e
         ({"lr": "0.1,0.1"}, "0.1 twice", "once"),
         ({"lr": ""}, "has no values", "a number"),
         ({"model": "mpl"}, "'mpl'", "mlp"),
-        ({"model": "lenet,mlp"}, "lenet reads image", "Models of classify"),
+        ({"model": "lenet,mlp"}, "lenet reads audio or image, not vector", "Models of classify"),
+        ({"momentum": "0.8,0.9"}, "--momentum has no effect with --optimizer adam", "--optimizer momentum"),
+        ({"momentum": "0.1..0.9", "optimizer": "adam,sgd"}, "--momentum has no effect", "--optimizer momentum"),
+        ({"model": "svm", "kernel": ["linear"], "gamma": 1.0}, "--gamma has no effect", "give --kernel rbf"),
     ],
 )
 def test_invalid_axes_are_errors_before_anything_is_written(
@@ -560,6 +563,12 @@ def test_invalid_axes_are_errors_before_anything_is_written(
     assert cause in caught.value.cause
     assert remedy in caught.value.remedy
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("optimizer", [["momentum"], "adam,momentum", ["nesterov", "sgd"]])
+def test_a_setting_may_have_an_effect_in_some_cells_only(optimizer: Any) -> None:
+    vary = {"model": "mlp", "momentum": "0.8,0.9", "optimizer": optimizer}
+    assert [axis.name for axis in parse_axes(vary, dataset("moons").spec)[1]] == ["momentum", "optimizer"]
 
 
 def test_ranges_over_more_than_a_decade_are_logarithmic_and_ranges_of_integers_are_integer() -> None:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class Stream:
     """Predictions of one sequence after another, a step at a time; each is that of the steps so far.
 
-    A recurrent network carries its state, so a step takes the same time and memory however many there were before. A
-    model of windows, such as one that forecasts, reads the last window again at each step, and has no prediction before
-    the first window is complete. Other models of sequences of several lengths read all steps again.
+    A recurrent network carries its state, and an MLP with an output at every step the last steps, so a step takes the
+    same time and memory however many there were before. A model of windows, such as one that forecasts, reads the last
+    window again at each step, and has no prediction before the first window is complete. Other models of sequences of
+    several lengths read all steps again.
 
     Raises:
         UsageError: for inputs that are no sequences; for a model with an output at every step that reads later steps.
@@ -43,7 +44,7 @@ class Stream:
             raise UsageError(
                 f"{run.record.learner} reads the steps after each step too: its predictions are those of a whole "
                 "sequence",
-                "Give files, or train a recurrent network with --causal: snellen train DATA --model gru --causal",
+                "Give files, or train a network with --causal: snellen train DATA --model gru --causal",
             )
         self._run = run
         self._carried = carried

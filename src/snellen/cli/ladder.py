@@ -93,7 +93,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         used = time.monotonic() - START_TIME  # start-up and data loading count
         if "plan" in args:
             task = find_task(vars(args).get("task"), data.spec).name
-            candidates = ladder_candidates(task, [*names, *custom], data.spec.modality)
+            candidates = ladder_candidates(task, [*names, *custom], data.spec.modality, len(data.spec.inputs))
             planned = plan_ladder(
                 data,
                 candidates,

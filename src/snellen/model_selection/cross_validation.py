@@ -25,7 +25,7 @@ from snellen.core.experience import Experience
 from snellen.core.learner import Learner
 from snellen.core.record import SCHEMA, read_record
 from snellen.core.serialization import to_plain
-from snellen.core.settings import flatten, resolve, values
+from snellen.core.settings import check_effects, flatten, resolve, values
 from snellen.core.views import Metric
 from snellen.data.experience import open_experience, require_samples
 
@@ -62,9 +62,28 @@ def cross_validate(
         out: the folder of the runs fold-1, fold-2 ...; finished folds in that folder are not trained again.
         settings: any setting of the learner by name.
     Raises:
-        UsageError: if the data has predefined splits or was made in memory, or `out` contains other folds.
+        UsageError: if the data has predefined splits or was made in memory, a setting has no effect, or `out` contains
+            other folds.
     """
     opened = open_experience(data)
+    first = open_fold(opened, folds, 0)
+    learner = find_learner(model, find_task(None, first.spec), first.spec)
+    check_effects(resolve(learner.settings, settings, learner.suggest(first.spec))[0], settings)
+    return train_folds(opened, learner, folds, seed=seed, out=out, settings=settings, options=options, command=command)
+
+
+def train_folds(
+    opened: Experience,
+    model: AnyLearner,
+    folds: int,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    options: RunOptions = RunOptions(),
+    command: str = "",
+) -> Folds:
+    """As `cross_validate`, of opened data; a setting may have no effect."""
     first = open_fold(opened, folds, 0)
     learner = find_learner(model, find_task(None, first.spec), first.spec)
     headline = learner.task.headline(first.spec)

@@ -98,7 +98,7 @@ def ladder(
     check_splits(opened)
     selected_task = find_task(task, opened.spec)
     opened = for_task(opened, selected_task)
-    candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality)
+    candidates = ladder_candidates(selected_task.name, learners, opened.spec.modality, len(opened.spec.inputs))
     folder = Path(out) if out is not None else new_folder(f"ladder-{opened.spec.name}")
     with file_io.exclusive_lock(folder):
         spent = _open_folder(folder, opened, budget, seed, arguments)
@@ -245,8 +245,14 @@ def shortened_models(rungs: Iterable[Rung]) -> list[str]:
     ]
 
 
-def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality: str) -> list[AnyLearner]:
-    """The learners to train, from simple to complex; of the others only those that are named may read other inputs."""
+def ladder_candidates(
+    task: str, learners: Sequence[str | AnyLearner], modality: str, inputs: int = 1
+) -> list[AnyLearner]:
+    """The learners to train, from simple to complex; of the others only those that are named may read other inputs.
+
+    Args:
+        inputs: number of inputs of a sample.
+    """
     builtin = LEARNERS[task]
     names = [learner for learner in learners if isinstance(learner, str)]
     for name in names:
@@ -256,7 +262,11 @@ def ladder_candidates(task: str, learners: Sequence[str | AnyLearner], modality:
         learner
         for name, learner in builtin.items()
         if name in names
-        or ((learner.is_in_default_ladder(modality) if not names else "all" in names) and modality in learner.accepts)
+        or (
+            (learner.is_in_default_ladder(modality) if not names else "all" in names)
+            and modality in learner.accepts
+            and (inputs > 1 or not learner.several_inputs)
+        )
     ]
     return selected + [custom for custom in learners if not isinstance(custom, str) and custom.task.name == task]
 

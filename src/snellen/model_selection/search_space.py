@@ -14,7 +14,7 @@ from snellen.api import find_learner, find_task, unsupported_reason
 from snellen.core.errors import UsageError, suggest_name
 from snellen.core.learner import Learner
 from snellen.core.legacy_names import setting_name, setting_value
-from snellen.core.settings import Setting, flatten, resolve
+from snellen.core.settings import Setting, check_effects, flatten, resolve
 from snellen.core.spec import Spec
 from snellen.core.task import Task
 from snellen.nn.reset import parts_without_reset, reset_weights
@@ -84,7 +84,8 @@ def parse_axes(vary: Mapping[str, Any], spec: Spec, task: str | None = None) -> 
         vary: name of a setting, or "model", -> its values; see `study`.
         task: name of the task; None: the first that fits the data.
     Raises:
-        UsageError: for an unknown learner or setting, a value outside its limits, or a range of a setting without one.
+        UsageError: for an unknown learner or setting, a value outside its limits, a range of a setting without one, or
+            a setting that has no effect in any cell.
     """
     learners = _learners(vary.get("model"), spec, find_task(task, spec))
     axes: dict[str, Axis] = {}
@@ -95,7 +96,32 @@ def parse_axes(vary: Mapping[str, Any], spec: Spec, task: str | None = None) -> 
         if axis.name in axes:
             raise UsageError(f"{axis.name} is given twice, once by a former name", f"Give --{axis.name} only once.")
         axes[axis.name] = axis
+    for axis in axes.values():
+        _check_effect(axis, axes, learners, spec)
     return learners, list(axes.values())
+
+
+def _check_effect(axis: Axis, axes: Mapping[str, Axis], learners: Sequence[AnyLearner], spec: Spec) -> None:
+    """Raises UsageError if the setting has no effect for any learner and any value of the setting it depends on."""
+    error: UsageError | None = None
+    constant = {a.name: a.values[0] for a in axes.values() if isinstance(a, ChoiceAxis)}
+    for learner in learners:
+        setting = next(s for s in flatten(learner.settings, help=False) if s.name == axis.name)
+        if setting.effective_if is None:
+            return
+        other = axes.get(setting.effective_if.name)
+        if isinstance(other, RangeAxis):
+            return  # one of its values may be that of the condition
+        for given in [{}] if other is None else [{other.name: value} for value in other.values]:
+            resolved, _ = resolve(learner.settings, constant | given, learner.suggest(spec))
+            try:
+                check_effects(resolved, {axis.name: None})
+            except UsageError as without_effect:
+                error = error or without_effect
+            else:
+                return
+    if error is not None:
+        raise error
 
 
 def _learners(models: Any, spec: Spec, task: Task[Any, Any]) -> list[AnyLearner]:

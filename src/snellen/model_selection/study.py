@@ -29,7 +29,7 @@ from snellen.core.run import Run
 from snellen.core.serialization import to_plain
 from snellen.data.experience import open_experience
 from snellen.model_selection import hyperparameter_search
-from snellen.model_selection.cross_validation import cross_validate, mean_with_interval, open_fold
+from snellen.model_selection.cross_validation import mean_with_interval, open_fold, train_folds
 from snellen.model_selection.importance import importance
 from snellen.model_selection.runner_up import runner_up_sentence
 from snellen.model_selection.search_space import StudyCell, grid_cells, parse_axes
@@ -239,7 +239,7 @@ class _StudyRunner:
         reason = ""
         try:
             if self.plan.folds:
-                cross_validate(
+                train_folds(
                     self.plan.data,
                     cell.learner,
                     self.plan.folds,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from snellen.architectures.dense import dilated, fcn, recurrent, unet, unet3d
+from snellen.architectures.dense import dilated, fcn, recurrent, step_mlp, unet, unet3d
 from snellen.architectures.dense.architecture import DenseArchitecture
 
 DENSE: dict[str, DenseArchitecture[Any]] = {
     architecture.name: architecture
     for architecture in (
+        step_mlp.STEP_MLP,
         recurrent.STEP_RNN,
         recurrent.STEP_LSTM,
         recurrent.STEP_GRU,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from snellen.report.html_text import (
 )
 from snellen.report.pages.layout import Section, join_sections, page
 
+_FLAG = re.compile(r"--[a-z][a-z-]*( \w+)?")  # with its value, kept on one line
 _COSTS = ("parameters", "multiply-adds", "training time", "latency", "peak RAM")  # columns of the table
 
 
@@ -131,14 +133,19 @@ def plan_section(plan: Mapping[str, Any]) -> str:
         planned = plan.get(part, {})
         return format_duration(planned[name]) if name in planned else ""
 
-    columns = ["complete training", "images reduced to", "pilot", "final training", "trained longer"]
+    columns = {
+        "complete training": [format_duration(seconds) for seconds, _ in needed.values()],
+        "images reduced to": [f"{pixels} px" if pixels else "" for _, pixels in needed.values()],
+        "pilot": [seconds_of("pilots", name) for name in needed],
+        "final training": [seconds_of("finals", name) for name in needed],
+        "trained longer": [", ".join(longer.get(name, [])) for name in needed],
+    }
+    columns = {column: values for column, values in columns.items() if any(values)}
     rows = []
-    for name, (seconds, pixels) in needed.items():
-        size = f"{pixels} px" if pixels else ""
-        times = [seconds_of("pilots", name), seconds_of("finals", name), ", ".join(longer.get(name, []))]
-        values = zip(columns, [format_duration(seconds), size, *times], strict=True)
+    for k, name in enumerate(needed):
         cells = "".join(
-            f'<td class="n" data-label="{escape(column)}">{escape_nowrap(value)}</td>' for column, value in values
+            f'<td class="n" data-label="{escape(column)}">{escape_nowrap(values[k])}</td>'
+            for column, values in columns.items()
         )
         rows.append(f"<tr><td>{escape_name(name)}</td>{cells}</tr>")
     caption = (
@@ -208,7 +215,7 @@ def _rung_table(head: str, rows: str) -> str:
 
 def _row(rung: Rung, columns: Sequence[str]) -> str:
     """The row of a model; a remark is a row of its own, so that its length changes no column."""
-    reason = escape_nowrap(without_folders(rung.reason))
+    reason = _FLAG.sub(r'<span class="flag">\g<0></span>', escape_nowrap(without_folders(rung.reason)))
     if rung.headline is None:
         return (
             f'<tr class="out"><td>{escape_name(rung.name)}</td>'
