@@ -115,6 +115,16 @@ def test_a_long_batch_in_parts_of_similar_lengths_is_the_batch_in_one(
     assert sum(a * b for a, b in seen) <= recurrent.MAX_PADDING * sum(lengths)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sequences_of_one_length_are_read_as_those_of_several(name: str) -> None:
+    """Training on full sequences takes the last state without a gather: the same outputs and gradients."""
+    net, x = network(name), ragged([6, 6, 6])
+    longer = torch.cat([x, torch.full((3, 1, 2), torch.nan, dtype=torch.float64)], 1)
+    assert torch.allclose(net(x), net(longer), rtol=0, atol=1e-12)
+    for a, b in zip(gradients(net, net(x)), gradients(net, net(longer)), strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_parts_of_similar_lengths_hold_every_row_once() -> None:
     lengths = torch.tensor([5, 1000, 7, 0, 6, 990, 5])
     parts = similar_lengths(lengths)

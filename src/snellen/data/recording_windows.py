@@ -18,7 +18,8 @@ from snellen.core.spec import Preprocessing
 
 class GatheredWindows:
     """Parts of recordings, (N, T, D), that are gathered when they are selected. It has the methods of a tensor that
-    datasets and batches need, so it takes the place of one: overlapping windows take no memory.
+    datasets and batches need, so it takes the place of one: overlapping windows take no memory. All other methods, and
+    functions of torch, gather all of them first.
 
     Args:
         gather: (B,) ids to (B, T, D), on the CPU.
@@ -42,7 +43,7 @@ class GatheredWindows:
         indices all windows are gathered first.
         """
         if isinstance(index, tuple) or index is Ellipsis:
-            return self.gather(self.ids)[index].to(self.device)
+            return self.dense()[index]
         if isinstance(index, Tensor):
             index = index.cpu().numpy()
         selected = self.ids[index]
@@ -55,6 +56,20 @@ class GatheredWindows:
         if axis:
             raise ValueError("windows are selected along the first axis")
         return self.gather(self.ids[positions.cpu().numpy()]).to(self.device)
+
+    def dense(self) -> Tensor:
+        """(N, T, D) all windows."""
+        return self.gather(self.ids).to(self.device)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.dense(), name)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        dense = [one.dense() if isinstance(one, GatheredWindows) else one for one in args]
+        return func(*dense, **(kwargs or {}))
 
     def to(self, device: Any) -> GatheredWindows:
         return GatheredWindows(self.gather, self.ids, device)

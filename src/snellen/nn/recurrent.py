@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -40,15 +41,18 @@ class RecurrentNetwork(nn.Module):
 
         The state of a sequence without steps is zero.
         """
+        if self.training and x.device.type == "cpu" and self.bptt is None and not math.isnan(float(x.detach().sum())):
+            states, last = self.recurrent(x)  # their last state takes 5 % less time than `gather`
+            is_torch = isinstance(self.recurrent, nn.RNNBase)
+            state = (last[0] if isinstance(last, tuple) else last)[-1] if is_torch else states[:, -1]
+            full: Tensor = self.head(self.dropout(state))
+            return full
         inside = ~x.isnan().any(2)
-        if self.training and x.device.type == "cpu" and self.bptt is None and bool(inside.all()):
-            y_full: Tensor = self.head(self.dropout(self.recurrent(x)[0][:, -1]))  # 5 % faster than `gather`
-            return y_full
         x, lengths = torch.where(inside[..., None], x, torch.zeros_like(x)), inside.sum(1)
         if self.training and x.shape[1] >= LONG_BATCH:
             parts = similar_lengths(lengths)
-            states = [self._last_state(x[part, : int(lengths[part].max())], lengths[part]) for part in parts]
-            state = torch.cat(states)[torch.cat(parts).argsort()]
+            of_parts = [self._last_state(x[part, : int(lengths[part].max())], lengths[part]) for part in parts]
+            state = torch.cat(of_parts)[torch.cat(parts).argsort()]
         else:
             state = self._last_state(x, lengths)
         y: Tensor = self.head(self.dropout(state))
