@@ -14,6 +14,7 @@ from snellen.tasks.forecast import (
     mlp,
     networks,
     task,
+    vector_autoregression,
 )
 
 TASK = task.TASK
@@ -24,6 +25,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     baseline.LEARNER,
     constant_velocity.LEARNER,
     linear_autoregression.LEARNER,
+    vector_autoregression.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,
     encoder_decoder.LEARNER,

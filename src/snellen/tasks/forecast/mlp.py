@@ -15,6 +15,7 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP
 from snellen.nn.network import Network
+from snellen.tasks.forecast.mirror import with_reflections
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
@@ -58,6 +59,7 @@ def build(c: MLPForecasterSettings, spec: Spec) -> ForecastNetwork:
 
 
 def fit(c: MLPForecasterSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:
+    data = with_reflections(data, c.forecast.mirror)
     fit_scale(model, data)
     fit_supervised(model, ForecastObjective(c.forecast, run), data, run, c.training, None)
 

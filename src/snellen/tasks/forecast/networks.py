@@ -11,9 +11,12 @@ from snellen.architectures import ARCHITECTURES, learners
 from snellen.architectures.architecture import Architecture
 from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
+from snellen.core.run import Run
 from snellen.core.settings import Suggestion, flatten
 from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.forecast.calibration import with_intervals
+from snellen.tasks.forecast.mirror import with_reflections
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
@@ -58,10 +61,20 @@ NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]
     prepare=fit_scale,
     suggest=_suggest,
 )
+
+
+def _of_architecture(architecture: Architecture[Any]) -> Learner[Any, Any, ForecastNetwork]:
+    """The learner of an architecture, which also trains on reflected motion."""
+    learner = learners.from_architecture(NETWORK_TASK, architecture)
+
+    def fit(c: Any, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:
+        learner.fit(c, with_reflections(data, c.task.mirror), model, run)
+
+    return dataclasses.replace(learner, accepts=architecture.accepts, fit=fit)
+
+
 LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
-    dataclasses.replace(learners.from_architecture(NETWORK_TASK, architecture), accepts=architecture.accepts)
-    for architecture in ARCHITECTURES.values()
-    if architecture.accepts == {"sequence"}
+    _of_architecture(architecture) for architecture in ARCHITECTURES.values() if architecture.accepts == {"sequence"}
 )
 
 
