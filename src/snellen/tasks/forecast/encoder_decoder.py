@@ -22,7 +22,13 @@ from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.forecast.display import future
 from snellen.tasks.forecast.mirror import suggest_mirror, with_reflections
-from snellen.tasks.forecast.objective import ForecastNetwork, ForecastObjective, ForecastSettings, fit_scale
+from snellen.tasks.forecast.objective import (
+    ForecastNetwork,
+    ForecastObjective,
+    ForecastSettings,
+    check_forecast,
+    fit_scale,
+)
 from snellen.tasks.forecast.task import TASK
 from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import fit_supervised
@@ -115,7 +121,10 @@ def suggest(spec: Spec) -> dict[str, Suggestion]:
 
 
 def check_requirements(c: EncoderDecoderSettings, spec: Spec) -> None:
-    """Raise UsageError for the quantile loss."""
+    """Raise UsageError for losses that need all steps at once, or several numbers for each."""
+    check_forecast(c.forecast, spec)
+    if c.forecast.loss == "positions":
+        raise UsageError("--loss positions does not apply to a decoder", "Omit it. Or use --model gru.")
     if c.forecast.loss == "quantile":
         raise UsageError(
             "The decoder generates one number for each step and feature, no quantiles",

@@ -92,20 +92,21 @@ def _axis(skeleton: Skeleton, other: list[int]) -> int | None:
     return None if is_vertical or difference[best] > _TOLERANCE * float(offsets.norm(dim=1).sum()) else best
 
 
-def with_reflections(data: Dataset[Labelled], mirror: bool) -> Dataset[Labelled]:
-    """The dataset whose training split has each window a second time, reflected; the same without `mirror`.
-
-    Raises:
-        UsageError: motion without a left and a right, or data that are no motion.
-    """
-    if not mirror:
-        return data
-    map_ = reflection(data.spec)
-    source = data.source
-    if map_ is None or not isinstance(source, RecordingWindows):
+def check_mirror(mirror: bool, spec: Spec) -> None:
+    """Raise UsageError for `mirror` with motion without a left and a right, or data that are no motion."""
+    if mirror and reflection(spec) is None:
         raise UsageError(
             "--mirror needs motion as angles whose joints have a left and a right side of equal bones", "Omit it."
         )
+
+
+def with_reflections(data: Dataset[Labelled], mirror: bool) -> Dataset[Labelled]:
+    """The dataset whose training split has each window a second time, reflected; the same without `mirror`."""
+    if not mirror:
+        return data
+    map_, source = reflection(data.spec), data.source
+    assert map_ is not None  # check_mirror raises else
+    assert isinstance(source, RecordingWindows)
     both = RecordingWindows(
         torch.cat([source.values, map_.of(source.values)]),
         source.lengths * 2,

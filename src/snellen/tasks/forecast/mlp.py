@@ -20,6 +20,7 @@ from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
     ForecastSettings,
+    check_forecast,
     fit_scale,
     levels_of_network,
     numbers_per_output,
@@ -73,6 +74,7 @@ LEARNER = Learner[MLPForecasterSettings, Dataset[Labelled], ForecastNetwork](
     flattens=True,
     settings=MLPForecasterSettings,
     suggest=suggest,
+    check_requirements=lambda c, spec: check_forecast(c.forecast, spec),
     build=build,
     fit=fit,
 )

@@ -21,6 +21,7 @@ from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
     ForecastSettings,
+    check_forecast,
     fit_scale,
     levels_of_network,
     numbers_per_output,
@@ -60,6 +61,7 @@ NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]
     objective=lambda spec, c, run: ForecastObjective(c, run),
     prepare=fit_scale,
     suggest=_suggest,
+    check_requirements=check_forecast,
 )
 
 

@@ -7,16 +7,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.metrics.motion import mean_joint_distance
 from snellen.metrics.prediction_intervals import pinball_loss, tails
 from snellen.nn.network import Network
+from snellen.tasks.forecast import poses
 from snellen.tasks.forecast.display import future
 from snellen.tasks.forecast.intervals import IntervalSettings
 from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
-from snellen.tasks.forecast.mirror import suggest_mirror
+from snellen.tasks.forecast.mirror import check_mirror, suggest_mirror
 from snellen.tasks.forecast.step_errors import headline_errors
 from snellen.tasks.forecast.vector import VectorAutoregression, fit_vector
 
@@ -33,9 +36,11 @@ class ForecastSettings(IntervalSettings):
     fitted before training. The correction of these two is zero at the start."""
     mirror: bool = False
     """Motion: train on each recording a second time, reflected left to right."""
-    loss: Literal["absolute", "squared", "huber", "quantile"] = "absolute"
+    loss: Literal["absolute", "squared", "huber", "positions", "quantile"] = "absolute"
     """Loss of an error e in units of the typical change of the feature over the horizon: absolute, |e|; squared, e²;
-    huber, quadratic below |e| = 1 and linear above; quantile, the pinball loss of the median, which is the forecast,
+    huber, quadratic below |e| = 1 and linear above; positions, of motion: the mean distance
+    of the joints after the roots are moved together, plus that of the root, as a fraction of those of `base`;
+    quantile, the pinball loss of the median, which is the forecast,
     and of the ends of the intervals, which the network forecasts too."""
 
 
@@ -173,9 +178,26 @@ class ForecastObjective:
             custom: Tensor = self.custom_loss(model.forecast(batch.x), batch.y.double())
             return custom
         truth = model.changes(batch.x, batch.y)
+        if self.loss_settings.loss == "positions":
+            return self.mean_distance(model, batch)
         if model.levels:
             return mean_pinball_loss(model, batch.x, truth)
         return self.mean_loss(model, model(batch.x).reshape(truth.shape) - truth)
+
+    def mean_distance(self, model: ForecastNetwork, batch: Labelled) -> Tensor:
+        """MPJPE plus the mean distance of the root, divided by the same of the simple forecast of the batch."""
+        skeleton = future(model.spec).skeleton
+        assert skeleton is not None  # check_forecast
+        truth = poses.positions(batch.y.float(), skeleton)
+
+        def distance(values: Tensor) -> Tensor:
+            places = poses.positions(values.float(), skeleton)
+            root: Tensor = (places - truth)[..., 0, :].norm(dim=-1)
+            return mean_joint_distance(places, truth, aligned=True).mean() + root.mean()
+
+        with torch.no_grad():
+            simple = distance(model.simple_forecast(batch.x).expand(batch.y.shape))
+        return distance(model.forecast(batch.x)) / simple.clamp(min=torch.finfo(simple.dtype).tiny)
 
     def mean_loss(self, model: ForecastNetwork, error: Tensor) -> Tensor:
         """The mean loss of errors (B, T, D) in units of the scale, over the features that change."""
@@ -215,6 +237,14 @@ def mean_pinball_loss(model: ForecastNetwork, x: Tensor, truth: Tensor) -> Tenso
     varies = (model.output_scale > 0).float()  # (D,)
     mean: Tensor = 2 * (torch.stack(losses) * varies).mean() * (len(varies) / varies.sum().clamp(min=1))
     return mean
+
+
+def check_forecast(c: ForecastSettings, spec: Spec) -> None:
+    """Raise UsageError for settings that do not suit the data."""
+    check_mirror(c.mirror, spec)
+    skeleton = future(spec).skeleton
+    if c.loss == "positions" and (skeleton is None or not skeleton.has_positions):
+        raise UsageError("--loss positions needs motion whose bones are known", "Omit it, or give --skeleton.")
 
 
 def output_count(spec: Spec) -> int:

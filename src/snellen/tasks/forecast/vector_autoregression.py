@@ -10,7 +10,7 @@ from snellen.core.settings import Limit, Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.forecast.display import future
-from snellen.tasks.forecast.mirror import suggest_mirror, with_reflections
+from snellen.tasks.forecast.mirror import check_mirror, suggest_mirror, with_reflections
 from snellen.tasks.forecast.task import TASK
 from snellen.tasks.forecast.vector import COMPONENTS, RIDGE, VectorAutoregression, fit_vector
 
@@ -57,6 +57,7 @@ LEARNER = Learner[VectorAutoregressionSettings, Dataset[Labelled], VectorAutoreg
     settings=VectorAutoregressionSettings,
     suggest=suggest,
     unsupported_reason=unsupported_reason,
+    check_requirements=lambda c, spec: check_mirror(c.mirror, spec),
     build=build,
     fit=fit,
     stoppable=False,
