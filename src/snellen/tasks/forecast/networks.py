@@ -16,6 +16,7 @@ from snellen.core.settings import Suggestion, flatten
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.forecast.calibration import with_intervals
+from snellen.tasks.forecast.display import future
 from snellen.tasks.forecast.mirror import with_reflections
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
@@ -47,8 +48,12 @@ def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestio
         suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
     if suggest_base(spec) and {"dropout", "weight_decay", "hidden_size"} <= defaults.keys():
         reason = "motion: the correction of the linear forecast overfits few recordings"
-        chosen = {"dropout": 0.5, "optimizer": "adamw", "weight_decay": 1.0, "hidden_size": 32, "epochs": 8}
+        chosen: dict[str, Any] = {"dropout": 0.5, "optimizer": "adamw", "weight_decay": 0.1, "hidden_size": 64}
+        chosen |= {"epochs": 6, "lr": 0.003}
         suggested |= {name: Suggestion(value=value, reason=reason) for name, value in chosen.items()}
+    skeleton = future(spec).skeleton
+    if skeleton is not None and skeleton.has_positions:
+        suggested["loss"] = Suggestion(value="positions", reason="motion is measured by the positions of the joints")
     return {**suggested, **suggest_base(spec)}
 
 
