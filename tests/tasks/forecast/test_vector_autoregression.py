@@ -13,11 +13,13 @@ from sklearn.linear_model import Ridge
 import snellen
 from snellen.api import RunOptions
 from snellen.core.errors import UsageError
+from snellen.core.run import Run
 from snellen.core.spec import Future, Input, Preprocessing, Skeleton, Spec
 from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.tasks.forecast import poses
 from snellen.tasks.forecast.mirror import reflection, with_reflections
+from snellen.tasks.forecast.objective import ForecastObjective, ForecastSettings
 from tests.motion_makers import ASF, angles, write_amc, write_cmu_text
 from tests.tasks.forecast.test_forecasters import autoregressive, series_data
 
@@ -131,3 +133,21 @@ def test_mirror_needs_two_sides(tmp_path: Path) -> None:
     for wrong in (data, series_data(autoregressive())):
         with pytest.raises(UsageError, match="--mirror needs motion"):
             snellen.train(wrong, "vector-autoregression", out=tmp_path / "run", options=QUIET, mirror=True)
+
+
+def test_the_loss_of_positions_is_mpjpe_and_the_distance_of_the_root_against_the_base(tmp_path: Path) -> None:
+    for k in range(4):
+        write_cmu_text(tmp_path / "walk" / f"{k}.txt", 160, k)
+    data = dataset(tmp_path / "walk", options=OpenOptions(target=("future",), horizon=4, window=4))
+    run = snellen.train(data, "gru", out=tmp_path / "run", options=QUIET, epochs=1, base="last-value")
+    batch = data.samples("train").take(torch.arange(6))
+    objective = ForecastObjective(ForecastSettings(loss="positions"), Run(tmp_path / "other"))
+    skeleton = data.spec.target.skeleton  # type: ignore[union-attr]
+    truth = poses.positions(batch.y, skeleton).numpy()
+    sums = []
+    for values in (run.model.forecast(batch.x).detach(), batch.x[:, -1:].expand_as(batch.y)):
+        places = poses.positions(values, skeleton).numpy()
+        root = np.linalg.norm(places[:, :, 0] - truth[:, :, 0], axis=-1).mean()
+        own, other = places - places[:, :, :1], truth - truth[:, :, :1]
+        sums.append(np.linalg.norm(own - other, axis=-1).mean() + root)
+    np.testing.assert_allclose(objective.loss(run.model, batch).detach().numpy(), sums[0] / sums[1], rtol=1e-4)
