@@ -21,6 +21,7 @@ from snellen.tasks.forecast import poses
 from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
 from snellen.tasks.forecast.step_errors import headline, horizons, step_errors
 from snellen.tasks.forecast.task import TASK
+from snellen.tasks.forecast.vector import VectorAutoregression, fit_vector
 from tests.motion_makers import ASF, angles, write_amc, write_cmu_text
 
 QUIET = RunOptions(threads=1, report=False)
@@ -112,14 +113,18 @@ def test_a_drawn_skeleton_stands_upright_and_walks_to_the_right(up: str) -> None
     np.testing.assert_allclose(torch.cdist(shown[0], shown[9]), torch.cdist(places[0], places[9]))
 
 
-def test_a_network_that_corrects_linear_autoregression_starts_as_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("base", ["linear-autoregression", "vector-autoregression"])
+def test_a_network_that_corrects_an_autoregression_starts_as_it(tmp_path: Path, base: str) -> None:
     for k in range(4):
         write_amc(tmp_path / "02" / f"{k}.amc", angles(120, k))
     (tmp_path / "02" / "02.asf").write_text(ASF)
     data = dataset(tmp_path / "02", options=OpenOptions(target=("future",), window=4, horizon=3))
-    run = snellen.train(data, "mlp", out=tmp_path / "run", options=QUIET, epochs=1, lr=1e-12)
-    linear = LinearAutoregression(data.spec, 4)
-    least_squares(linear, data)
+    run = snellen.train(data, "mlp", out=tmp_path / "run", options=QUIET, epochs=1, lr=1e-12, base=base)
+    linear = LinearAutoregression(data.spec, 4) if base == "linear-autoregression" else VectorAutoregression(data.spec)
+    if isinstance(linear, VectorAutoregression):
+        fit_vector(linear, data)
+    else:
+        least_squares(linear, data)
     x = data.source.read(data.splits["test"].numpy(), data.preprocessing)
     torch.testing.assert_close(run.model.forecast(x), linear.forecast(x), rtol=0, atol=1e-6)
     loaded = snellen.load(tmp_path / "run")

@@ -16,6 +16,7 @@ from snellen.tasks.forecast import (
     networks,
     seasonal_naive,
     task,
+    vector_autoregression,
 )
 
 TASK = task.TASK
@@ -27,6 +28,7 @@ _ORDERED: tuple[Learner[Any, Any, Any], ...] = (
     constant_velocity.LEARNER,
     seasonal_naive.LEARNER,
     linear_autoregression.LEARNER,
+    vector_autoregression.LEARNER,
     boosted_trees.LEARNER,
     mlp.LEARNER,
     *networks.LEARNERS,

@@ -21,7 +21,14 @@ from snellen.nn.encoder_decoder import EncoderDecoder
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.forecast.display import future
-from snellen.tasks.forecast.objective import ForecastNetwork, ForecastObjective, ForecastSettings, fit_scale
+from snellen.tasks.forecast.mirror import suggest_mirror, with_reflections
+from snellen.tasks.forecast.objective import (
+    ForecastNetwork,
+    ForecastObjective,
+    ForecastSettings,
+    check_forecast,
+    fit_scale,
+)
 from snellen.tasks.forecast.task import TASK
 from snellen.training.settings import TrainingSettings
 from snellen.training.supervised import fit_supervised
@@ -109,11 +116,15 @@ def body_of(model: ForecastNetwork) -> EncoderDecoder:
 
 def suggest(spec: Spec) -> dict[str, Suggestion]:
     count = spec.sizes.get("train", 0)
-    return {"epochs": Suggestion(value=40, reason=f"{count:,} samples: more epochs")} if count < 1000 else {}
+    epochs = {"epochs": Suggestion(value=40, reason=f"{count:,} samples: more epochs")} if count < 1000 else {}
+    return {**epochs, **suggest_mirror(spec)}
 
 
 def check_requirements(c: EncoderDecoderSettings, spec: Spec) -> None:
-    """Raise UsageError for the quantile loss."""
+    """Raise UsageError for losses that need all steps at once, or several numbers for each."""
+    check_forecast(c.forecast, spec)
+    if c.forecast.loss == "positions":
+        raise UsageError("--loss positions does not apply to a decoder", "Omit it. Or use --model gru.")
     if c.forecast.loss == "quantile":
         raise UsageError(
             "The decoder generates one number for each step and feature, no quantiles",
@@ -142,6 +153,7 @@ def build(c: EncoderDecoderSettings, spec: Spec) -> ForecastNetwork:
 
 
 def fit(c: EncoderDecoderSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:
+    data = with_reflections(data, c.forecast.mirror)
     fit_scale(model, data)
     reconstruction = c.reconstruction if isinstance(c, AutoencoderSettings) else 0.0
     objective = EncoderDecoderObjective(c.forecast, run, c.teacher_forcing, reconstruction)

@@ -15,10 +15,12 @@ from snellen.data.dataset import Dataset, Labelled
 from snellen.nn.layers import Standardize
 from snellen.nn.mlp import MLP
 from snellen.nn.network import Network
+from snellen.tasks.forecast.mirror import with_reflections
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
     ForecastSettings,
+    check_forecast,
     fit_scale,
     levels_of_network,
     numbers_per_output,
@@ -58,6 +60,7 @@ def build(c: MLPForecasterSettings, spec: Spec) -> ForecastNetwork:
 
 
 def fit(c: MLPForecasterSettings, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:
+    data = with_reflections(data, c.forecast.mirror)
     fit_scale(model, data)
     fit_supervised(model, ForecastObjective(c.forecast, run), data, run, c.training, None)
 
@@ -71,6 +74,7 @@ LEARNER = Learner[MLPForecasterSettings, Dataset[Labelled], ForecastNetwork](
     flattens=True,
     settings=MLPForecasterSettings,
     suggest=suggest,
+    check_requirements=lambda c, spec: check_forecast(c.forecast, spec),
     build=build,
     fit=fit,
 )

@@ -11,13 +11,18 @@ from snellen.architectures import ARCHITECTURES, learners
 from snellen.architectures.architecture import Architecture
 from snellen.architectures.network_task import NetworkTask
 from snellen.core.learner import Learner
+from snellen.core.run import Run
 from snellen.core.settings import Suggestion, flatten
 from snellen.core.spec import Spec
+from snellen.data.dataset import Dataset, Labelled
 from snellen.tasks.forecast.calibration import with_intervals
+from snellen.tasks.forecast.display import future
+from snellen.tasks.forecast.mirror import with_reflections
 from snellen.tasks.forecast.objective import (
     ForecastNetwork,
     ForecastObjective,
     ForecastSettings,
+    check_forecast,
     fit_scale,
     levels_of_network,
     numbers_per_output,
@@ -43,8 +48,12 @@ def _suggest(architecture: Architecture[Any], spec: Spec) -> dict[str, Suggestio
         suggested["hidden_size"] = Suggestion(value=128, reason=f"{count:,} outputs: a larger state")
     if suggest_base(spec) and {"dropout", "weight_decay", "hidden_size"} <= defaults.keys():
         reason = "motion: the correction of the linear forecast overfits few recordings"
-        chosen = {"dropout": 0.5, "optimizer": "adamw", "weight_decay": 1.0, "hidden_size": 32, "epochs": 8}
+        chosen: dict[str, Any] = {"dropout": 0.5, "optimizer": "adamw", "weight_decay": 0.1, "hidden_size": 64}
+        chosen |= {"epochs": 6, "lr": 0.003}
         suggested |= {name: Suggestion(value=value, reason=reason) for name, value in chosen.items()}
+    skeleton = future(spec).skeleton
+    if skeleton is not None and skeleton.has_positions:
+        suggested["loss"] = Suggestion(value="positions", reason="motion is measured by the positions of the joints")
     return {**suggested, **suggest_base(spec)}
 
 
@@ -57,11 +66,22 @@ NETWORK_TASK = NetworkTask[ForecastNetwork, SupervisedObjective[ForecastNetwork]
     objective=lambda spec, c, run: ForecastObjective(c, run),
     prepare=fit_scale,
     suggest=_suggest,
+    check_requirements=check_forecast,
 )
+
+
+def _of_architecture(architecture: Architecture[Any]) -> Learner[Any, Any, ForecastNetwork]:
+    """The learner of an architecture, which also trains on reflected motion."""
+    learner = learners.from_architecture(NETWORK_TASK, architecture)
+
+    def fit(c: Any, data: Dataset[Labelled], model: ForecastNetwork, run: Run) -> None:
+        learner.fit(c, with_reflections(data, c.task.mirror), model, run)
+
+    return dataclasses.replace(learner, accepts=architecture.accepts, fit=fit)
+
+
 LEARNERS: tuple[Learner[Any, Any, Any], ...] = tuple(
-    dataclasses.replace(learners.from_architecture(NETWORK_TASK, architecture), accepts=architecture.accepts)
-    for architecture in ARCHITECTURES.values()
-    if architecture.accepts == {"sequence"}
+    _of_architecture(architecture) for architecture in ARCHITECTURES.values() if architecture.accepts == {"sequence"}
 )
 
 

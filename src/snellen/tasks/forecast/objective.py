@@ -7,16 +7,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from snellen.core.errors import UsageError
 from snellen.core.run import Run
 from snellen.core.settings import Suggestion, settings
 from snellen.core.spec import Spec
 from snellen.data.dataset import Dataset, Labelled, Samples
+from snellen.metrics.motion import mean_joint_distance
 from snellen.metrics.prediction_intervals import pinball_loss, tails
 from snellen.nn.network import Network
+from snellen.tasks.forecast import poses
 from snellen.tasks.forecast.display import future
 from snellen.tasks.forecast.intervals import IntervalSettings
 from snellen.tasks.forecast.linear import LinearAutoregression, least_squares
+from snellen.tasks.forecast.mirror import check_mirror, suggest_mirror
 from snellen.tasks.forecast.step_errors import headline_errors
+from snellen.tasks.forecast.vector import VectorAutoregression, fit_vector
 
 
 @settings
@@ -26,12 +31,16 @@ class ForecastSettings(IntervalSettings):
     reference: Literal["last-value", "none"] = "last-value"
     """Inputs of the network: last-value, changes since the last step of the window, so that a constant added to a
     feature is added to its forecast; none, the values, standardised by feature."""
-    base: Literal["last-value", "linear-autoregression"] = "last-value"
-    """Forecast to which the network adds a correction: last-value; linear-autoregression, fitted by least squares
-    before training. The correction is zero at the start."""
-    loss: Literal["absolute", "squared", "huber", "quantile"] = "absolute"
+    base: Literal["last-value", "linear-autoregression", "vector-autoregression"] = "last-value"
+    """Forecast to which the network adds a correction: last-value; linear-autoregression, or vector-autoregression,
+    fitted before training. The correction of these two is zero at the start."""
+    mirror: bool = False
+    """Motion: train on each recording a second time, reflected left to right."""
+    loss: Literal["absolute", "squared", "huber", "positions", "quantile"] = "absolute"
     """Loss of an error e in units of the typical change of the feature over the horizon: absolute, |e|; squared, e²;
-    huber, quadratic below |e| = 1 and linear above; quantile, the pinball loss of the median, which is the forecast,
+    huber, quadratic below |e| = 1 and linear above; positions, of motion: the mean distance
+    of the joints after the roots are moved together, plus that of the root, as a fraction of those of `base`;
+    quantile, the pinball loss of the median, which is the forecast,
     and of the ends of the intervals, which the network forecasts too."""
 
 
@@ -49,7 +58,7 @@ class ForecastNetwork(nn.Module):
     """Forecast b + s f(...): a simple forecast b, the last step x, plus the output of a network in units s.
 
     s is, for each feature, the root mean square of x(t + h) − b(t + h) of the training windows. A feature that never
-    changes there has s = 0: its forecast is its last value. With linear autoregression as b, the output of the network
+    changes there has s = 0: its forecast is its last value. With an autoregression as b, the output of the network
     is multiplied by a gain that is learned, and zero at the start (a correction of the linear forecast).
 
     Args:
@@ -59,7 +68,7 @@ class ForecastNetwork(nn.Module):
         reference, base: see `ForecastSettings`.
         levels: of L intervals whose ends are forecast, ascending, in percent.
     scale: (D,) float64, the root mean square of the changes x(t + h) − x(t), in whose units changes are read.
-    correction: (D,) float64, s of linear autoregression.
+    correction: (D,) float64, s of an autoregression.
     Source: the subtraction of the last value as in NLinear, Zeng, Chen, Zhang and Xu 2023; a network for what a linear
         forecast leaves: Zhang 2003; the gain: Bachlechner et al. 2021 (ReZero).
     """
@@ -84,9 +93,11 @@ class ForecastNetwork(nn.Module):
         network.standardize.is_fixed = self.is_relative  # changes are divided by the scale here
         features, window = len(future(spec).names), spec.input.shape[0] or 1
         self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
-        self.linear: LinearAutoregression | None = None
+        self.linear: LinearAutoregression | VectorAutoregression | None = None
         if base != "last-value" and window > 1:
-            self.linear = LinearAutoregression(spec, window)
+            self.linear = (
+                VectorAutoregression(spec) if base == "vector-autoregression" else LinearAutoregression(spec, window)
+            )
             self.register_buffer("correction", torch.ones(features, dtype=torch.float64))
             self.gain = nn.Parameter(torch.zeros(()))
 
@@ -165,9 +176,26 @@ class ForecastObjective:
             custom: Tensor = self.custom_loss(model.forecast(batch.x), batch.y.double())
             return custom
         truth = model.changes(batch.x, batch.y)
+        if self.loss_settings.loss == "positions":
+            return self.mean_distance(model, batch)
         if model.levels:
             return mean_pinball_loss(model, batch.x, truth)
         return self.mean_loss(model, model(batch.x).reshape(truth.shape) - truth)
+
+    def mean_distance(self, model: ForecastNetwork, batch: Labelled) -> Tensor:
+        """MPJPE plus the mean distance of the root, divided by the same of the simple forecast of the batch."""
+        skeleton = future(model.spec).skeleton
+        assert skeleton is not None  # check_forecast
+        truth = poses.positions(batch.y.float(), skeleton)
+
+        def distance(values: Tensor) -> Tensor:
+            places = poses.positions(values.float(), skeleton)
+            root: Tensor = (places - truth)[..., 0, :].norm(dim=-1)
+            return mean_joint_distance(places, truth, aligned=True).mean() + root.mean()
+
+        with torch.no_grad():
+            simple = distance(model.simple_forecast(batch.x).expand(batch.y.shape))
+        return distance(model.forecast(batch.x)) / simple.clamp(min=torch.finfo(simple.dtype).tiny)
 
     def mean_loss(self, model: ForecastNetwork, error: Tensor) -> Tensor:
         """The mean loss of errors (B, T, D) in units of the scale, over the features that change."""
@@ -209,16 +237,25 @@ def mean_pinball_loss(model: ForecastNetwork, x: Tensor, truth: Tensor) -> Tenso
     return mean
 
 
+def check_forecast(c: ForecastSettings, spec: Spec) -> None:
+    """Raise UsageError for settings that do not suit the data."""
+    check_mirror(c.mirror, spec)
+    skeleton = future(spec).skeleton
+    if c.loss == "positions" and (skeleton is None or not skeleton.has_positions):
+        raise UsageError("--loss positions needs motion whose bones are known", "Omit it, or give --skeleton.")
+
+
 def output_count(spec: Spec) -> int:
     """Number of outputs of a network: H · D."""
     return future(spec).steps * len(future(spec).names)
 
 
 def suggest_base(spec: Spec) -> dict[str, Suggestion]:
-    """Motion is smooth: linear autoregression is near, and a network corrects it."""
+    """Motion is smooth: vector autoregression is near, and a network corrects it."""
     if future(spec).skeleton is None:
         return {}
-    return {"base": Suggestion(value="linear-autoregression", reason="motion is smooth: a network corrects the linear")}
+    reason = "motion is smooth: a network corrects the linear forecast"
+    return {"base": Suggestion(value="vector-autoregression", reason=reason), **suggest_mirror(spec)}
 
 
 def fit_scale(model: ForecastNetwork, data: Dataset[Labelled]) -> None:
@@ -240,7 +277,10 @@ def fit_scale(model: ForecastNetwork, data: Dataset[Labelled]) -> None:
         zeros = torch.zeros(features, dtype=torch.float64)
         standardize.set_statistics(torch.cat([zeros, mean]), torch.cat([zeros, std]))
     if model.linear is not None:
-        least_squares(model.linear, data)
+        if isinstance(model.linear, VectorAutoregression):
+            fit_vector(model.linear, data)
+        else:
+            least_squares(model.linear, data)
         left = torch.zeros(features, dtype=torch.float64)
         for batch in data.samples("train").in_order(4096):
             left += (batch.y.double() - model.linear.forecast(batch.x)).square().sum((0, 1))
