@@ -37,7 +37,7 @@ class VectorAutoregression(nn.Module):
         self.skeleton = target.skeleton if target.skeleton is not None and target.skeleton.has_positions else None
         read = features if self.skeleton is None else 3 * len(self.skeleton.joints)
         components = min(components, read)
-        self.own = LinearAutoregression(features, window, target.steps)
+        self.own = LinearAutoregression(spec, window)
         self.register_buffer("unit", torch.ones(read, dtype=torch.float64))
         self.register_buffer("basis", torch.zeros(read, components, dtype=torch.float64))
         size = ((window - 1) * components, target.steps * features)
