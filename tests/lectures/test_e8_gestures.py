@@ -116,6 +116,17 @@ def test_e8_early_fusion_is_the_gru_of_the_concatenated_steps() -> None:
     torch.testing.assert_close(network(x), network.network.head(states[:, -1]), rtol=1e-5, atol=1e-6)
 
 
+def test_e8_early_fusion_does_not_read_an_input_that_is_dropped_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = early().train(), batch()
+    network.modality_dropout = 0.5
+    for k, name in enumerate(("track", "clip", "row")):
+        dropped = torch.zeros(3, 4, dtype=torch.bool)
+        dropped[k] = True
+        monkeypatch.setattr("snellen.nn.fusion.drop_inputs", lambda absent, _, also=dropped: absent | also)
+        other = SeveralTensors({**x.tensors, name: x.tensors[name] * 2 + 1})
+        assert torch.equal(network(x), network(other)), name
+
+
 def test_e8_steps_after_the_end_of_all_inputs_change_nothing() -> None:
     network, x = early(), batch()
     longer = SeveralTensors(

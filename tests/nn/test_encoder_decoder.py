@@ -19,7 +19,7 @@ def network(cell: Cell, known: int = 0, reconstructs: bool = False, layers: int 
 def test_with_the_truth_of_each_step_the_decoder_is_torchs_layer_over_all_steps(cell: Cell) -> None:
     net, x = network(cell, known=1, layers=2), torch.randn(3, 6, 3, dtype=torch.float64)
     truth = torch.randn(3, 4, 2, dtype=torch.float64)
-    read = torch.cat([x[:, -1:, :2], truth[:, :-1]], 1)
+    read = torch.cat([torch.zeros_like(truth[:, :1]), truth[:, :-1]], 1)
     states, _ = net.decoder.recurrent(torch.cat([read, x[:, -4:, 2:]], 2), net.encode(x))
     expected = read + net.decoder.head(states)
     forced = torch.ones(3, 4, dtype=torch.bool)

@@ -94,11 +94,15 @@ class EncoderDecoder(nn.Module):
         return self.encoder(x)[1]
 
     def generate(self, state: Any, x: Tensor, truth: Tensor | None = None, forced: Tensor | None = None) -> Tensor:
-        """(B, H, D) next steps from the state of the encoder; see `Decoder.forward`."""
+        """(B, H, D) changes of the next steps since the last one, from the state of the encoder; see `Decoder.forward`.
+
+        truth: such changes too.
+        """
         known = x[:, -self.steps :, x.shape[2] - self.known :]
         if known.shape[1] < self.steps:  # a window shorter than the horizon, where nothing is known in advance
             known = x.new_zeros(len(x), self.steps, 0)
-        y: Tensor = self.decoder(state, x[:, -1, : self.outputs], known, truth, forced)
+        first = x.new_zeros(len(x), self.outputs)  # outputs are changes since the last step
+        y: Tensor = self.decoder(state, first, known, truth, forced)
         return y
 
     def reconstruct(self, state: Any, x: Tensor) -> Tensor:

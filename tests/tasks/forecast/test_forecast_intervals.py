@@ -19,18 +19,21 @@ from snellen.api import RunOptions
 from snellen.core import file_io
 from snellen.core.errors import UsageError
 from snellen.core.learner import Learner
+from snellen.core.run import Run
 from snellen.core.settings import settings
 from snellen.core.spec import Future, Input, Preprocessing, Spec
 from snellen.core.views import Metric, Plot, Text
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.open_dataset import assemble
 from snellen.data.recording_windows import RecordingWindows, split_in_time
+from snellen.metrics.prediction_intervals import conformal_rank
 from snellen.nn.layers import Standardize
 from snellen.nn.network import Network
 from snellen.tasks.forecast import TASK
 from snellen.tasks.forecast.baseline import LastValue
-from snellen.tasks.forecast.calibration import with_intervals
+from snellen.tasks.forecast.calibration import calibrate, with_intervals
 from snellen.tasks.forecast.interval_views import agreement
+from snellen.tasks.forecast.intervals import PredictionIntervals
 from snellen.tasks.forecast.objective import ForecastNetwork
 from snellen.tasks.forecast.objective import mean_pinball_loss as loss_of_quantiles
 from snellen.tasks.forecast.task import predict_batch
@@ -121,6 +124,24 @@ def test_the_quantile_loss_equals_scikit_learn_and_its_gradient_equals_differenc
         return loss_of_quantiles(model, batch.x, truth)
 
     assert torch.autograd.gradcheck(loss, (y,), eps=1e-6, atol=1e-6)
+
+
+def test_the_ends_of_quantiles_are_widened_until_enough_validation_windows_lie_inside(tmp_path: Path) -> None:
+    """The ends below and above the forecast differ: exactly the windows of the conformal rank lie inside."""
+    rng = np.random.default_rng(3)
+    data = series_data(np.cumsum(rng.exponential(size=(400, 1)), 0))
+    model = quantile_network(data)
+    model.add_module("intervals", PredictionIntervals([50.0, 90.0], 3, 1))
+    with torch.no_grad():
+        model.network.body[1].bias.normal_(generator=torch.Generator().manual_seed(0))
+    calibrate(model, data, Run(tmp_path / "run", seed=0))
+    x, y = data.samples("val").take(torch.arange(len(data.splits["val"]))).x, data.truth[data.splits["val"]][...]
+    median, below, above = model.forecast_quantiles(x)
+    below, above = model.intervals.widened(below, above)  # type: ignore[operator, union-attr]
+    error = y - median
+    for k, level in enumerate((50.0, 90.0)):
+        inside = ((error >= -below[:, k] - 1e-9) & (error <= above[:, k] + 1e-9)).sum(0)
+        assert (inside == conformal_rank(len(y), level)).all()
 
 
 def test_quantiles_do_not_cross_and_intervals_are_nested() -> None:

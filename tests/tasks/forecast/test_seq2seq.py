@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from test_forecasters import QUIET, series_data
+from torch import nn
 
 import snellen
 from snellen.core.run import Run
@@ -59,6 +60,20 @@ def test_the_loss_is_that_of_the_forecast_and_of_the_window(tmp_path: Path) -> N
         window = (body_of(model).reconstruct(body_of(model).encode(x), x) - x).abs()
     assert loss(0.0) == pytest.approx(float(forecast.mean()), rel=1e-5)
     assert loss(2.0) == pytest.approx(float(forecast.mean() + 2 * window.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("reference", ["last-value", "none"])
+def test_a_decoder_without_weights_forecasts_the_last_value(reference: str) -> None:
+    data = series_data(waves())
+    learner = LEARNERS["forecast"]["seq2seq"]
+    model = learner.build(learner.settings(forecast=ForecastSettings(reference=reference)), data.spec)  # type: ignore[call-arg, arg-type]
+    assert isinstance(model, ForecastNetwork)
+    fit_scale(model, data)
+    model.network.standardize.fit(data.samples("train").take(torch.arange(20)).x)
+    for parameter in body_of(model).decoder.head.parameters():
+        nn.init.zeros_(parameter)
+    x = data.source.read(np.arange(3), Preprocessing())
+    torch.testing.assert_close(model.forecast(x), x[:, -1:].expand(-1, 3, -1))
 
 
 @pytest.mark.parametrize("forcing", ["none", "scheduled", "always"])

@@ -17,10 +17,10 @@ from snellen.api.trained_run import TrainedRun
 from snellen.cli import predict as predict_verb
 from snellen.core.errors import DataError
 from snellen.core.spec import Future, Input, Preprocessing, Spec, TimeSteps
-from snellen.data.dataset import Dataset, Labelled
+from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.formats import OpenOptions
-from snellen.data.open_dataset import dataset
-from snellen.data.recording_windows import RecordingWindows
+from snellen.data.open_dataset import assemble, dataset
+from snellen.data.recording_windows import RecordingWindows, split_in_time
 from snellen.data.source import BadSamples
 from snellen.metrics import scaled_errors
 from snellen.modalities.modality import MalformedJSON
@@ -28,6 +28,7 @@ from snellen.modalities.series_files import read_series_json
 from snellen.nn.trees import TreeEnsemble
 from snellen.tasks.forecast.lag_features import LagFeatures
 from snellen.tasks.forecast.level import Level
+from snellen.tasks.forecast.naive_scale import naive_scale
 
 QUIET = RunOptions(threads=1, report=False)
 STEPS, WINDOW, HORIZON = 260, 16, 4
@@ -88,6 +89,28 @@ def test_scaled_errors_of_a_worked_example() -> None:
     assert percentage is not None
     assert percentage.value == 30.0
     assert scaled_errors.mean_absolute_percentage_error(error, truth - 10, torch.zeros(1, dtype=torch.int64)) is None
+
+
+def test_the_unit_of_scaled_errors_is_that_of_each_series_up_to_the_last_training_step() -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(40, 1)), 100 * rng.normal(size=(50, 1))]
+    source = RecordingWindows(torch.from_numpy(np.concatenate(values)), [40, 50], ["a", "b"], window=6, horizon=3)
+    given = split_in_time(source, (0.6, 0.2, 0.2))
+    raw = RawDataset(
+        source=source,
+        inputs={"sequence": Input(modality="sequence", shape=(6, 1), dtype="float64")},
+        target=Future(names=("y",), steps=3, season=4),
+        truth=source.future(np.arange(len(source))),
+        given_splits=given,
+        recognised_as="two series",
+    )
+    data = assemble(raw, "series", 0, None)
+    scale = naive_scale(data, data.splits["test"]).numpy()
+    for k, length in enumerate((24, 30)):  # 60 % of the steps
+        training = values[k][:length, 0]
+        expected = np.abs(training[4:] - training[:-4]).mean()
+        rows = source.recording[data.splits["test"].numpy()] == k
+        np.testing.assert_allclose(scale[rows], expected, rtol=1e-12)
 
 
 def test_linear_autoregression_with_inputs_equals_numpys_least_squares(tmp_path: Path) -> None:
