@@ -19,7 +19,7 @@ class LagFeatures(nn.Module):
     With m the season and t the last step of the window, the features of the
     step t + h are: h; the last values x(t), x(t − 1) …; x(t + h − m j) of up to four earlier seasons and their mean;
     the change of the level over a season; the values of inputs known in advance at t + h, and of those that are no
-    calendar feature as many whole seasons before as end at or before t; the last values and the means of the last season of all other inputs.
+    calendar feature m ⌈h / m⌉ steps before; the last values and the means of the last season of all other inputs.
     """
 
     def __init__(self, spec: Spec) -> None:
