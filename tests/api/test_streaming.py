@@ -17,7 +17,11 @@ from snellen.api import RunOptions, TrainedRun
 from snellen.api.streaming import Stream, predict_lines
 from snellen.cli.main import main
 from snellen.core.errors import DataError, UsageError
+from snellen.core.spec import Future, Input, Preprocessing, Skeleton, Spec
 from snellen.data.formats import FUTURE, OpenOptions
+from snellen.modalities.arrays import SEQUENCE
+from snellen.modalities.modality import Upload, UploadLimits
+from snellen.modalities.step_lines import read_steps
 
 QUIET = RunOptions(threads=1, report=False)
 
@@ -109,12 +113,52 @@ def test_a_forecast_is_made_of_the_last_window(tmp_path: Path) -> None:
         (["missing.npy"], "line 1 has 1 cells"),
         (["a,b"], "no step"),
         ([], "no step"),
+        (["[[1, 2], [3, 4]]"], "line 1 is no list"),
     ],
 )
 def test_a_line_that_holds_no_step_is_named(lines: list[str], cause: str, tmp_path: Path) -> None:
     run = trained(tmp_path, "gru")
     with pytest.raises(DataError, match=cause.replace("[", r"\[")):
         list(predict_lines(run, lines))
+
+
+def test_a_byte_order_mark_and_quotes_are_no_part_of_the_numbers(tmp_path: Path) -> None:
+    run = trained(tmp_path, "gru")
+    plain = list(predict_lines(run, ["1,2", "3,4"]))
+    assert list(predict_lines(run, ["\ufeff1,2", '"3","4"'])) == plain
+
+
+def test_a_stream_shorter_than_the_window_is_an_error(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "s.csv", np.sin(np.arange(200.0)), header="a", comments="")
+    data = snellen.dataset(tmp_path / "s.csv", options=OpenOptions(target=(FUTURE,), window=8, horizon=3))
+    run = snellen.train(data, "constant-velocity", out=tmp_path / "run", options=QUIET)
+    with pytest.raises(DataError, match="Sequence 2 on standard input has 5 steps, a prediction needs 8"):
+        list(predict_lines(run, ["a", *"123456789", "", *"12345"]))
+
+
+def test_motion_is_not_read_line_by_line() -> None:
+    """Its files are resampled: a line would be a step of another duration."""
+    skeleton = Skeleton(joints=("hip",), parents=(-1,), form="positions", columns=(0,))
+    spec = Spec(
+        name="walk",
+        inputs={"sequence": Input(modality="sequence", shape=(2, 3))},
+        target=Future(names=("x", "y", "z"), steps=1, skeleton=skeleton),
+    )
+    with pytest.raises(UsageError, match="no frame rate"):
+        list(read_steps(["1 2 3"], spec))
+
+
+def test_requests_hold_numbers_only() -> None:
+    spec = Spec(name="s", inputs={"x": Input(modality="sequence", shape=(None, 2))}, target=None)
+    for content, cause in (
+        ('[[["1", "2"]]]', 'holds "1", not a number'),
+        ("[[[true, 2]]]", "holds true"),
+        ("[[[1, null]]]", "holds null"),
+        ("[[[1, 1e999]]]", "beyond the range"),
+    ):
+        upload = Upload("body", "application/json", f'{{"sequences": {content}}}'.encode())
+        with pytest.raises(DataError, match=cause):
+            list(SEQUENCE.read_uploads([upload], spec, Preprocessing(), UploadLimits(10, 10)))
 
 
 def test_standard_input_is_answered_line_by_line(tmp_path: Path) -> None:

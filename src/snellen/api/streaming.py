@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snellen.core.errors import UsageError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.task import PredictionDict
 from snellen.modalities import modality_of
 from snellen.nn.streaming import forget, with_carried_state
@@ -65,6 +65,15 @@ class Stream:
         (prediction,) = self._run.task.predict_batch(model, batch.to(self._run.record.device), self._run.spec)
         return prediction
 
+    def check_length(self, sequence: int) -> None:
+        """Raise DataError for a sequence of fewer steps than a prediction needs. sequence: its number."""
+        if self.count < self._needed:
+            raise DataError(
+                f"Sequence {sequence:,} on standard input has {self.count:,} steps, a prediction needs "
+                f"{self._needed:,}",
+                "Give more steps.",
+            )
+
     def restart(self) -> None:
         """Begin a new sequence."""
         self._steps.clear()
@@ -79,7 +88,8 @@ def predict_lines(run: TrainedRun, lines: Iterable[str]) -> Iterator[PredictionD
     An empty line begins a new sequence.
 
     Raises:
-        DataError: a line that holds no step, naming it. UsageError: see `Stream`.
+        DataError: a line that holds no step, naming it; a sequence with fewer steps than a prediction needs.
+        UsageError: see `Stream`.
     """
     stream = Stream(run)
     read_steps = modality_of(run.spec).read_steps
@@ -88,9 +98,12 @@ def predict_lines(run: TrainedRun, lines: Iterable[str]) -> Iterator[PredictionD
     for x in read_steps(lines, run.spec):
         if x is None:
             if stream.count:
+                stream.check_length(sequence)
                 stream.restart()
                 sequence += 1
             continue
         prediction = stream.step(x)
         if prediction is not None:
             yield {"sequence": sequence, "step": stream.count, **prediction}
+    if stream.count:
+        stream.check_length(sequence)

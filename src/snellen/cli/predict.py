@@ -99,7 +99,7 @@ def _is_stream(trained: TrainedRun) -> bool:
     if not isinstance(sys.stdin.buffer, io.BufferedReader):
         return False
     first = sys.stdin.buffer.peek().lstrip().partition(b"\n")[0].decode("utf-8", "replace").strip()
-    return not first or (not os.path.lexists(os.path.expanduser(first)) and not glob.has_magic(first.lstrip("[{")))
+    return first[:1] in ("", "[", "{") or (not os.path.lexists(os.path.expanduser(first)) and not glob.has_magic(first))
 
 
 def _predict_lines(trained: TrainedRun, as_csv: bool) -> int:

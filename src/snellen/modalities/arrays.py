@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -332,14 +333,30 @@ def _read_upload(file: Upload, reader: Callable[[str, IO[bytes], Input], Tensor]
 
 def _parse(name: str, plain: object, spec_input: Input, form: str) -> Tensor:
     """Numbers of one sample. Raises DataError."""
+    other = _no_number(plain)
+    if other is not None:
+        raise DataError(f"{name} holds {json.dumps(other[0])}, not a number", form)
     try:
         x = np.array(plain, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name} is not a list of lists of equally many numbers", form) from None
     order = _order((1, *x.shape), spec_input)
-    if order is None or not bool(np.isfinite(x).all()):
+    if not bool(np.isfinite(x).all()):
+        raise DataError(f"{name} holds a number beyond the range of float64", form)
+    if order is None:
         raise DataError(f"{name} has the shape {x.shape}; {_expected(spec_input)}", form)
     return _at_depth(array_to_tensor(to_axis_order(x[None], order)), spec_input)[0]
+
+
+def _no_number(plain: object) -> list[object] | None:
+    """The first value in nested lists that is no number, in a list; None where all are."""
+    for value in plain if isinstance(plain, list) else [plain]:
+        if isinstance(value, list):
+            if (other := _no_number(value)) is not None:
+                return other
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            return [value]
+    return None
 
 
 def describe(spec: Spec, preprocessing: Preprocessing) -> Mapping[str, Any]:

@@ -42,6 +42,8 @@ def _standard_input(problems: dict[str, str]) -> Iterator[str]:
     """Read paths from standard input; a missing file is recorded in `problems`, without stopping."""
     for line in sys.stdin:
         argument = line.rstrip("\r\n")
+        if "\0" in argument:
+            raise DataError("Standard input is binary: it holds no paths", "Give files, or their paths, one on a line.")
         if argument and not glob.has_magic(argument) and not os.path.lexists(Path(argument).expanduser()):
             problems[argument] = "does not exist"
         elif argument and argument != "-":

@@ -26,9 +26,15 @@ def read_steps(lines: Iterable[str], spec: Spec) -> Iterator[Tensor | None]:
 
     Raises:
         DataError: a line that holds no step of the model, with its number.
-        UsageError: a model that reads features known in advance, which a line cannot have.
+        UsageError: a model of motion, whose files are resampled; one that reads features known in advance, which a line
+            cannot have.
     """
     target = spec.target
+    if isinstance(target, Future) and target.skeleton is not None:
+        raise UsageError(
+            "The model forecasts motion, whose files are resampled to the steps of the model: a line has no frame rate",
+            "Give files of motion.",
+        )
     if isinstance(target, Future) and target.known:
         raise UsageError(
             f"The model reads {', '.join(target.input_names[-target.known :])} {target.steps:,} steps in advance: "
@@ -40,7 +46,7 @@ def read_steps(lines: Iterable[str], spec: Spec) -> Iterator[Tensor | None]:
     places: list[int] | None = None  # of the columns in a line; None: in their order
     width, has_steps = None, False
     for number, line in enumerate(lines, 1):
-        text = line.strip()
+        text = (line.removeprefix("\ufeff") if number == 1 else line).strip()
         if not text:
             places = width = None
             yield None
@@ -89,7 +95,7 @@ def _places(header: Sequence[str], names: Sequence[str]) -> list[int] | None:
 
 def _cells(where: str, text: str) -> list[str]:
     if not text.startswith("["):
-        return _CELLS.split(text)
+        return [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell for cell in _CELLS.split(text)]
     plain = _json(where, text)
     if not isinstance(plain, list) or any(isinstance(cell, list | dict) for cell in plain):
         raise DataError(f"{where} is no list of numbers", _FORM)
