@@ -55,10 +55,12 @@ def rows_of(table: dict[str, np.ndarray], stop: int = STEPS) -> list[str]:
     ]
 
 
-def series(path: Path, calendar: bool = False) -> Dataset[Labelled]:
+def series(
+    path: Path, calendar: bool = False, known: tuple[str, ...] = ("holiday",), window: int = WINDOW
+) -> Dataset[Labelled]:
     path.write_text("\n".join(["date,sales,clicks,holiday", *rows_of(columns())]) + "\n")
     options = OpenOptions(
-        future=True, target=("sales",), known=("holiday",), horizon=HORIZON, window=WINDOW, calendar=calendar
+        future=True, target=("sales",), known=known, horizon=HORIZON, window=window, calendar=calendar
     )
     return dataset(path, options=options)
 
@@ -113,18 +115,21 @@ def test_the_unit_of_scaled_errors_is_that_of_each_series_up_to_the_last_trainin
         np.testing.assert_allclose(scale[rows], expected, rtol=1e-12)
 
 
-def test_linear_autoregression_with_inputs_equals_numpys_least_squares(tmp_path: Path) -> None:
-    data = series(tmp_path / "s.csv")
+@pytest.mark.parametrize(("known", "window"), [(("holiday",), WINDOW), ((), WINDOW), ((), HORIZON - 1)])
+def test_linear_autoregression_with_inputs_equals_numpys_least_squares(
+    tmp_path: Path, known: tuple[str, ...], window: int
+) -> None:
+    data = series(tmp_path / "s.csv", known=known, window=window)
     run = snellen.train(data, "linear-autoregression", out=tmp_path / "run", options=QUIET)
     table, source = columns(), data.source
     assert isinstance(source, RecordingWindows)
 
     def design(split: str, h: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        t = source.start[data.splits[split].numpy()] + WINDOW - 1  # last step of each window
+        t = source.start[data.splits[split].numpy()] + window - 1  # last step of each window
         sales, holiday = table["sales"], table["holiday"]
-        level = np.stack([sales[t - k] for k in range(7)]).mean(0)
-        past = np.stack([sales[t - k] - sales[t] for k in range(WINDOW - 1, 0, -1)], 1) / level[:, None]
-        events = [holiday[t + h], holiday[t], holiday[t + h - 7]]
+        level = np.stack([sales[t - k] for k in range(min(7, window))]).mean(0)
+        past = np.stack([sales[t - k] - sales[t] for k in range(window - 1, 0, -1)], 1) / level[:, None]
+        events = [holiday[t + h], holiday[t], holiday[t + h - 7]] if known else [holiday[t]]
         x = np.concatenate([past, np.stack([np.ones(len(t)), table["clicks"][t], *events], 1)], 1)
         return x, sales[t + h], sales[t], level
 
