@@ -137,7 +137,7 @@ def _with_nodata(raw: RawDataset, options: OpenOptions) -> RawDataset:
 
 def _check_options(path: Path, format: Format, options: OpenOptions) -> None:
     """Raise UsageError for options that do not apply to a format."""
-    if options.inputs and format.name not in ("table", "arrays"):
+    if options.inputs and format.name not in ("table", "arrays") and not format.future:
         raise UsageError(f"--inputs applies to tables and arrays; {path} is read as {format.name}", "Omit --inputs.")
     of_tables = {"sequence-id": options.sequence_id, "time": options.time, "row-steps": options.row_steps}
     if options.sequence_id and options.row_steps:

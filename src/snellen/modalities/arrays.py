@@ -48,6 +48,7 @@ from snellen.modalities.place_maps import slices, strips
 from snellen.modalities.recording_files import is_recording, read_recording_file
 from snellen.modalities.sample_files import write_npz
 from snellen.modalities.series_files import is_series, read_series_json
+from snellen.modalities.series_files import json_form as series_form
 from snellen.modalities.series_files import json_schema as series_schema
 from snellen.modalities.step_lines import read_steps
 from snellen.modalities.strict_json import parse_json
@@ -251,13 +252,14 @@ def array_modality(
         """Read the samples of files; files that cannot be read are recorded in `problems`."""
         yield from read_arrays(arguments, spec, problems, noun, readers)
 
-    form = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
+    form_of_arrays = f'Send {{"{noun}": [...]}}: samples as nested lists of numbers, one level for each axis.'
 
     def read_uploads(
         files: Sequence[Upload], spec: Spec, preprocessing: Preprocessing, limits: UploadLimits
     ) -> Iterator[NamedBatch]:
         """Read samples of JSON, or files. Raises MalformedJSON, TooManyInputs; DataError: for other samples."""
         remaining = limits.max_inputs
+        form, key = (series_form(spec), "series") if is_series(spec) else (form_of_arrays, noun)
         for file in files:
             if (reader := files_of_one.get(Path(file.name).suffix.lower())) is not None:
                 remaining -= 1
@@ -277,7 +279,7 @@ def array_modality(
                 yield from batches_of_one_shape([windows[k : k + BATCH] for k in range(0, len(windows), BATCH)])
                 continue
             if not isinstance(plain, dict) or list(plain) != [noun] or not isinstance(plain[noun], list):
-                raise MalformedJSON(f"The JSON has no {noun}", form)
+                raise MalformedJSON(f"The JSON has no {key}", form)
             remaining -= len(plain[noun])
             if remaining < 0:
                 raise _too_many(limits, noun)
@@ -286,7 +288,7 @@ def array_modality(
                 for k, sample in enumerate(plain[noun])
             ]
             if not samples:
-                raise MalformedJSON(f"The JSON has no {noun}", form)
+                raise MalformedJSON(f"The JSON has no {key}", form)
             yield from batches_of_one_shape([samples[k : k + BATCH] for k in range(0, len(samples), BATCH)])
 
     def json_schema(spec: Spec, max_inputs: int) -> dict[str, Any]:

@@ -19,12 +19,20 @@ from snellen.data.formats.table_text import SUFFIXES, TableText, read_table
 from snellen.modalities.modality import MalformedJSON, SampleName
 
 TABLES = SUFFIXES
-FORM = 'Send {"series": [{COLUMN: [...], ...}]}: for each series the cells of each column, null where one is empty.'
 
 
 def is_series(spec: Spec) -> bool:
     """Whether a model forecasts time series of tables."""
     return isinstance(spec.target, Future) and spec.target.time_steps is not None
+
+
+def json_form(spec: Spec) -> str:
+    """The form of a request with series, for errors."""
+    columns = columns_of(spec)
+    names = [*filter(None, [columns.time]), *(column.name for column in columns.inputs)]
+    cells = [*([f'"{columns.id}": "..."'] if columns.id else []), *(f'"{name}": [...]' for name in names)]
+    columns_of_one = ", ".join(cells)
+    return f'Send {{"series": [{{{columns_of_one}}}, ...]}}: the cells of each column, null where one is empty.'
 
 
 def read_series_file(path: Path, spec: Spec) -> Iterator[tuple[SampleName, np.ndarray]]:
@@ -39,23 +47,24 @@ def read_series_json(name: str, plain: object, spec: Spec) -> Iterator[tuple[Sam
     Raises:
         MalformedJSON: for anything else. DataError: see `last_windows`.
     """
+    form = json_form(spec)
     if not isinstance(plain, list) or not plain:
-        raise MalformedJSON("The JSON has no series", FORM)
+        raise MalformedJSON("The JSON has no series", form)
     for k, series in enumerate(plain):
         where = f"{name}[{k}]"
         if not isinstance(series, dict) or not series:
-            raise MalformedJSON(f"{where} is no object of columns", FORM)
+            raise MalformedJSON(f"{where} is no object of columns", form)
         lengths = {column: len(cells) for column, cells in series.items() if isinstance(cells, list)}
         rows = max(lengths.values(), default=0)
         other = next((column for column, length in lengths.items() if length != rows), None)
         if not rows or other is not None:
             raise MalformedJSON(
                 f"{where} has columns of {rows} and of {lengths[other]} cells" if other else f"{where} has no rows",
-                FORM,
+                form,
             )
         cells = {c: values if isinstance(values, list) else [values] * rows for c, values in series.items()}
         if any(isinstance(cell, dict | list) for column in cells.values() for cell in column):
-            raise MalformedJSON(f"{where} has a cell that is neither a number nor a text", FORM)
+            raise MalformedJSON(f"{where} has a cell that is neither a number nor a text", form)
         columns = tuple(tuple(map(_cell, column)) for column in cells.values())
         table = TableText(where=where, names=tuple(cells), columns=columns, lines=range(1, rows + 1))
         yield from last_windows(table, spec, where)

@@ -36,10 +36,13 @@ def read_steps(lines: Iterable[str], spec: Spec) -> Iterator[Tensor | None]:
             "Give files of motion.",
         )
     if isinstance(target, Future) and target.known:
+        calendar = len(target.time_steps.calendar) if target.time_steps is not None else 0
+        options = ["with --no-calendar"] * (calendar > 0) + ["without --known"] * (target.known > calendar)
         raise UsageError(
             f"The model reads {', '.join(target.input_names[-target.known :])} {target.steps:,} steps in advance: "
             "a line does not have them",
-            "Give a file with the rows of the steps to forecast.",
+            f"Train {' and '.join(options)} to predict as the steps arrive; or give a file with the past"
+            + (" and the rows of the steps to forecast." if target.known > calendar else "."),
         )
     columns = _columns(spec)
     names = [column.name for column in columns]

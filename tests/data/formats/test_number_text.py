@@ -122,6 +122,18 @@ def test_text_that_looks_like_numbers_or_dates_is_doubted(tmp_path: Path, cells:
     assert finding.severity == "warning"
     assert what in finding.message
     assert "is read as text" in finding.message
+    assert ("--task forecast --time b" in finding.remedy) is ("2024" in cells[0])
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_table_with_dates_may_be_a_time_series(tmp_path: Path, several: bool) -> None:
+    rows = [f"2024-01-{1 + (k // 2 if several else k):02d},{'ab'[k % 2]},{k}.5" for k in range(30)]
+    (finding,) = (f for f in dataset(table(tmp_path / "s.csv", "date,shop,y", rows)).findings if "date" in f.where)
+    hint = "A time series is forecast with --task forecast --time date"
+    assert finding.remedy.endswith(hint + (" --sequence-id COLUMN." if several else "."))
+    with pytest.raises(DataError, match="no input besides the target") as error:
+        dataset(table(tmp_path / "one.csv", "date,y", [f"2024-01-{1 + k:02d},{k}.5" for k in range(30)]))
+    assert hint in error.value.remedy
 
 
 @pytest.mark.parametrize("cells", [["2D", "3D"], ["red", "blue"], ["v1", "v2"], ["10-20", "20-30"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,31 @@ def test_series_of_an_id_have_targets_first_and_known_columns_a_horizon_early(tm
     np.testing.assert_array_equal(x.numpy(), np.stack([100 * k, k % 2 == 0, k % 2 == 1, k, (k + 3) % 5], 1))
     assert data.truth[2].flatten().tolist() == [700, 800, 900]
     assert data.name(2) == "store A, 2023-01-03 to 2023-01-07"
+
+
+def test_inputs_names_the_columns_that_are_read_and_not_forecast(tmp_path: Path) -> None:
+    path = stores(tmp_path / "s.csv")
+    data = opened(path, target=("sales",), inputs=("clicks",), sequence_id="store", horizon=3, calendar=False)
+    assert target_of(data).input_names == ("sales", "clicks")
+    np.savetxt(tmp_path / "plain.txt", np.random.default_rng(0).normal(size=(90, 2)))
+    with pytest.raises(UsageError, match="--inputs does not apply to these recordings"):
+        opened(tmp_path / "plain.txt", inputs=("clicks",), horizon=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[:-3] + rows[-2:], "line 360, store B: date goes from 2023-07-17 to 2023-07-19"),
+        (lambda rows: [*rows, rows[-1]], "line 362, store B: date is 2023-07-19 again, as in line 361"),
+        (lambda rows: [*rows[:-3], rows[-3].replace(",4,", ",,").replace(",3,", ",,"), *rows[-2:]], "store B: price"),
+    ],
+)
+def test_errors_of_steps_name_the_series(tmp_path: Path, change: Any, message: str) -> None:
+    path = stores(tmp_path / "s.csv")
+    head, *rows = path.read_text().splitlines()
+    write(path, head, change(rows))
+    with pytest.raises(DataError, match=message):
+        opened(path, target=("sales",), sequence_id="store", horizon=3)
 
 
 def test_all_series_are_split_at_the_same_dates(tmp_path: Path) -> None:

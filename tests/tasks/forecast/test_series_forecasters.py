@@ -15,7 +15,7 @@ import snellen
 from snellen.api import RunOptions
 from snellen.api.trained_run import TrainedRun
 from snellen.cli import predict as predict_verb
-from snellen.core.errors import DataError
+from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Future, Input, Preprocessing, Spec, TimeSteps
 from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.formats import OpenOptions
@@ -25,7 +25,10 @@ from snellen.data.source import BadSamples
 from snellen.metrics import scaled_errors
 from snellen.modalities.modality import MalformedJSON
 from snellen.modalities.series_files import read_series_json
+from snellen.modalities.step_lines import read_steps
 from snellen.nn.trees import TreeEnsemble
+from snellen.serving.limits import Limits
+from snellen.serving.request import inputs
 from snellen.tasks.forecast.lag_features import LagFeatures
 from snellen.tasks.forecast.level import Level
 from snellen.tasks.forecast.naive_scale import naive_scale
@@ -55,10 +58,12 @@ def rows_of(table: dict[str, np.ndarray], stop: int = STEPS) -> list[str]:
     ]
 
 
-def series(path: Path, calendar: bool = False) -> Dataset[Labelled]:
+def series(
+    path: Path, calendar: bool = False, known: tuple[str, ...] = ("holiday",), window: int = WINDOW
+) -> Dataset[Labelled]:
     path.write_text("\n".join(["date,sales,clicks,holiday", *rows_of(columns())]) + "\n")
     options = OpenOptions(
-        future=True, target=("sales",), known=("holiday",), horizon=HORIZON, window=WINDOW, calendar=calendar
+        future=True, target=("sales",), known=known, horizon=HORIZON, window=window, calendar=calendar
     )
     return dataset(path, options=options)
 
@@ -113,18 +118,21 @@ def test_the_unit_of_scaled_errors_is_that_of_each_series_up_to_the_last_trainin
         np.testing.assert_allclose(scale[rows], expected, rtol=1e-12)
 
 
-def test_linear_autoregression_with_inputs_equals_numpys_least_squares(tmp_path: Path) -> None:
-    data = series(tmp_path / "s.csv")
+@pytest.mark.parametrize(("known", "window"), [(("holiday",), WINDOW), ((), WINDOW), ((), HORIZON - 1)])
+def test_linear_autoregression_with_inputs_equals_numpys_least_squares(
+    tmp_path: Path, known: tuple[str, ...], window: int
+) -> None:
+    data = series(tmp_path / "s.csv", known=known, window=window)
     run = snellen.train(data, "linear-autoregression", out=tmp_path / "run", options=QUIET)
     table, source = columns(), data.source
     assert isinstance(source, RecordingWindows)
 
     def design(split: str, h: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        t = source.start[data.splits[split].numpy()] + WINDOW - 1  # last step of each window
+        t = source.start[data.splits[split].numpy()] + window - 1  # last step of each window
         sales, holiday = table["sales"], table["holiday"]
-        level = np.stack([sales[t - k] for k in range(7)]).mean(0)
-        past = np.stack([sales[t - k] - sales[t] for k in range(WINDOW - 1, 0, -1)], 1) / level[:, None]
-        events = [holiday[t + h], holiday[t], holiday[t + h - 7]]
+        level = np.stack([sales[t - k] for k in range(min(7, window))]).mean(0)
+        past = np.stack([sales[t - k] - sales[t] for k in range(window - 1, 0, -1)], 1) / level[:, None]
+        events = [holiday[t + h], holiday[t], holiday[t + h - 7]] if known else [holiday[t]]
         x = np.concatenate([past, np.stack([np.ones(len(t)), table["clicks"][t], *events], 1)], 1)
         return x, sales[t + h], sales[t], level
 
@@ -226,6 +234,21 @@ def test_a_new_file_has_the_forecast_of_its_last_window_and_the_dates(
     assert run.predict_records([name], torch.from_numpy(x)[None])[0] == {**record, "input": "body[0]"}
     with pytest.raises(MalformedJSON, match="columns of 260 and of 3 cells"):
         list(read_series_json("body", [{**plain, "holiday": [0, 1, 0]}], run.spec))
+    for body in (b"{}", b'{"series": []}', b'{"sequences": []}', b"[", b'{"series": [[1]]}'):
+        with pytest.raises(MalformedJSON) as error:
+            list(inputs(body, "application/json", run.spec, run.record.preprocessing, Limits()))
+        assert error.value.remedy.startswith(
+            'Send {"series": [{"date": [...], "sales": [...], "clicks": [...], "holiday": [...]}, ...]}'
+        )
+
+
+def test_lines_have_nothing_in_advance(linear: tuple[TrainedRun, Dataset[Labelled]], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holiday, week sin 1") as error:
+        next(read_steps([], linear[0].spec))
+    assert error.value.remedy.startswith("Train with --no-calendar and without --known")
+    plain = series(tmp_path / "s.csv", known=())
+    lines = [f"{sales},{clicks},0" for sales, clicks, _ in zip(*columns().values(), strict=True)]
+    assert len(list(read_steps(["sales,clicks,holiday", *lines], plain.spec))) == STEPS
 
 
 @pytest.mark.parametrize(

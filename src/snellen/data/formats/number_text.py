@@ -7,6 +7,7 @@ gets a warning: as categories, each value would be a column of its own.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ _TIME = r"\d{1,2}:\d{2}(:\d{2}\S*)?"
 _DATE = re.compile(
     rf"(\d{{4}}[-/.]\d{{1,2}}([-/.]\d{{1,2}})?|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}})([T ]{_TIME})?|{_TIME}"
 )
+_YEAR = re.compile(r"\d{4}")
+_ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?(?!\d)")
 _POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
 _RATIO = re.compile(r"\d+\s*/\s*\d+")
 _CODE = re.compile(r"0\d{2,}")  # a number would not begin with 0
@@ -139,6 +142,16 @@ def code_finding(name: str, cells: Sequence[str]) -> Finding | None:
     )
 
 
+def forecast_hint(name: str, cells: Sequence[str], missing: Collection[str]) -> str:
+    """How a table with a column of days, months or times of a day is read as time series; "" of other columns."""
+    given = [cell for cell in cells if cell.lower() not in missing]
+    if len(given) < 2 or not all(_match(_DATE, cell) and _YEAR.search(cell) for cell in given):
+        return ""
+    several = " --sequence-id COLUMN" if len(set(given)) < len(given) else ""
+    written = "" if all(map(_ISO_DATE.match, given)) else ", with dates as 2024-03-01"
+    return f"A time series is forecast with --task forecast --time {shlex.quote(name)}{several}{written}."
+
+
 def looks_like_finding(name: str, cells: Sequence[str], missing: Collection[str]) -> Finding | None:
     """The warning that a column of text looks like dates, or like numbers that were not read as such; else None."""
     distinct = [cell for cell in dict.fromkeys(cells) if cell.lower() not in missing]
@@ -147,6 +160,7 @@ def looks_like_finding(name: str, cells: Sequence[str], missing: Collection[str]
     units = {match[1] if (match := _match(_UNIT, cell)) else "" for cell in distinct}
     if all(_match(_DATE, cell) for cell in distinct):
         what, remedy = "dates or times", "Write numbers, such as days since a first day, or year, month and day."
+        remedy = f"{remedy} {forecast_hint(name, cells, missing)}".rstrip()
     elif len(distinct) >= _MIN_DISTINCT and all(_match(_RATIO, cell) for cell in distinct):
         what, remedy = "fractions or dates", "Write fractions as numbers (0.43), dates as year, month and day."
     elif 2 * sum(any(_match(_NUMBER, text) for text in (cell, cell.translate(_SWAPPED))) for cell in distinct) > len(

@@ -33,6 +33,10 @@ class SeriesRows:
     times: Times | None
     is_filled: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
+    def place(self, where: str, line: int) -> str:
+        """A line of a file, and the name of the series if it has one, for errors."""
+        return f"{where}, line {line}" + (f", {self.name}" if self.name else "")
+
     def take(self, rows: np.ndarray) -> SeriesRows:
         """Some rows of the series."""
         times = None if self.times is None else self.times.take(rows)
@@ -122,7 +126,7 @@ def equal_steps(
             count = sum(int((np.diff(other.clock) == 0).sum()) for other in all_times)
             first, second = one.lines[equal[0]], one.lines[equal[0] + 1]
             raise DataError(
-                f"{where}, line {max(first, second)}: {time} is {times.text(int(equal[0]))} again, as in line "
+                f"{one.place(where, max(first, second))}: {time} is {times.text(int(equal[0]))} again, as in line "
                 f"{min(first, second)} ({counted(count, 'repeated time')})",
                 "Name the column that tells the series apart with --sequence-id, or average the rows of a period with "
                 "--resample, as 1d.",
@@ -176,7 +180,7 @@ def _check_steps(
     size, total = float(counts[k][row]), sum(map(len, counts))
     typical, typical_unit = step.duration(unit)
     cause = (
-        f"{where}, line {max(series[k].lines[row : row + 2])}: {time} goes from {all_times[k].text(row)} to "
+        f"{series[k].place(where, max(series[k].lines[row : row + 2]))}: {time} goes from {all_times[k].text(row)} to "
         f"{all_times[k].text(row + 1)}, a step of {size * typical:g} {typical_unit}".rstrip()
         + f"; most steps are {typical:g} {typical_unit}".rstrip()
     )
@@ -278,7 +282,7 @@ def _check_cells(series: Sequence[SeriesRows], names: Sequence[str], where: str)
         one, cells = next((one, cells) for one, cells in missing if cells.any())
         row, column = np.argwhere(cells)[0].tolist()
         raise DataError(
-            f"{where}, line {one.lines[row]}: {names[column]} is missing ({counted(count, 'missing cell')})",
+            f"{one.place(where, one.lines[row])}: {names[column]} is missing ({counted(count, 'missing cell')})",
             "Fill short gaps with --gaps interpolate, or split the series at each with --gaps split.",
         )
 

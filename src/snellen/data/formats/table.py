@@ -19,7 +19,7 @@ from snellen.data.formats import CONSECUTIVE, NO_TARGET, Format, OpenOptions
 from snellen.data.formats.array_layout import plural
 from snellen.data.formats.groups import is_image_group
 from snellen.data.formats.image_lists import lists_images_of
-from snellen.data.formats.number_text import code_finding, looks_like_finding, number_text_finding
+from snellen.data.formats.number_text import code_finding, forecast_hint, looks_like_finding, number_text_finding
 from snellen.data.formats.one_hot import CLASSES_FILE, FILE_NAME, classes_files, read_classes_files, with_class_column
 from snellen.data.formats.table_columns import (
     MAX_CATEGORIES,
@@ -279,9 +279,10 @@ def _vectors(
             )
     problems.finish()
     if not columns:
+        hints = [forecast_hint(name, table.column(name), MISSING_NUMBERS) for name in names]
         raise DataError(
             f"{table.where} has no input besides the target: " + "; ".join(finding.message for finding in findings),
-            "Add columns that describe the rows.",
+            " ".join(["Add columns that describe the rows.", *filter(None, hints)]),
         )
     if imputed:
         findings.append(

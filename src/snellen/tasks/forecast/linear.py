@@ -51,10 +51,13 @@ class LinearAutoregression(nn.Module):
     def inputs(self, x: Tensor) -> Tensor:
         """(B, T, D') inputs to (B, H, J), u for each step ahead."""
         last = x.shape[2] - self.known
-        known = x[..., last:].double()
+        one = torch.ones_like(x[:, :1, :1]).double().expand(-1, self.steps, -1)
         others = x[:, -1:, last - self.others : last].double().expand(-1, self.steps, -1)
+        if not self.known:  # the window may then be shorter than the horizon
+            return torch.cat([one, others], 2)
+        known = x[..., last:].double()
         earlier = [known[:, rows, : self.events] for rows in self.before]
-        return torch.cat([torch.ones_like(known[:, self.ahead, :1]), others, known[:, self.ahead], *earlier], 2)
+        return torch.cat([one, others, known[:, self.ahead], *earlier], 2)
 
     def forecast(self, x: Tensor) -> Tensor:
         y: Tensor = x[:, -1:, : self.w.shape[0]].double() + torch.einsum("bkd,dkh->bhd", self.changes(x), self.w)
