@@ -19,7 +19,7 @@ from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import RawDataset
 from snellen.data.file_index import walk
-from snellen.data.formats import FUTURE, Format, OpenOptions
+from snellen.data.formats import FUTURE, Format, OpenOptions, json_sequences
 from snellen.data.formats.annotation_files import is_annotation_text
 from snellen.data.formats.array_files import HDF5, NPZ
 from snellen.data.formats.array_layout import plural
@@ -83,6 +83,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable recordings, other columns than the others, too few steps for a window and its future.
         UsageError: options that do not apply.
     """
+    if json_sequences.recognises(path):
+        raise DataError(
+            f"{path} holds JSON lines of sequences; forecasting reads text files of numbers, tables and arrays, not "
+            "JSON lines of sequences",
+            f"Give one file of numbers for each recording ({', '.join(SUFFIXES)}), or an array (N, T, D) "
+            f"({', '.join((*NPY, *NPZ, *HDF5))}).",
+        )
     check_options(path, options, (*SUFFIXES, *TABLES, *NPY, *NPZ, *HDF5))
     return open_recordings(path, _read(path, options), options)
 
