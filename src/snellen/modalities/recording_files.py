@@ -65,8 +65,13 @@ def _last_window(name: str, values: np.ndarray, spec: Spec) -> np.ndarray:
     """(window, D), the last steps of a recording (T, D). Raises DataError for too few steps."""
     window = spec.input.shape[0] or 1
     if len(values) < window:
+        target = spec.target
+        of_length = ""
+        if isinstance(target, Future) and target.skeleton is not None and target.duration is not None:
+            of_length = f" of {target.duration:g} {target.duration_unit}"
         raise DataError(
-            f"{name} has {len(values):,} steps, a forecast is made from the last {window:,}", "Give a longer recording."
+            f"{name} has {len(values):,} steps{of_length}, a forecast is made from the last {window:,}",
+            "Give a longer recording.",
         )
     return values[-window:]
 

@@ -91,6 +91,9 @@ def test_a_folder_of_acclaim_motion_becomes_windows_of_25_frames_per_second(tmp_
     assert positions.spec.target is not None
     assert "lfoot end y" in positions.spec.target.names
     new = write_amc(tmp_path / "02" / "new.amc", angles(200, 9))
+    short = write_amc(tmp_path / "02" / "short.amc", angles(30, 9))
+    with pytest.raises(DataError, match=r"has 7 steps of 40 ms, a forecast is made from the last \d+"):
+        list(read_recording_file(short, data.spec))
     (_, window), *_ = read_recording_file(new, data.spec)
     assert window.shape == (data.spec.input.shape[0], len(target.names))
 
@@ -180,6 +183,15 @@ def test_json_lines_of_sequences_are_no_recordings_to_forecast(tmp_path: Path) -
     with pytest.raises(DataError, match="not JSON lines of sequences") as error:
         dataset(tmp_path / "s.jsonl", options=OpenOptions(target=("future",)))
     assert ".npy" in error.value.remedy
+
+
+def test_frames_of_messages_are_those_after_resampling(tmp_path: Path) -> None:
+    file = write_bvh(tmp_path / "a.bvh", angles(400)[:, :9])
+    rate = r" \(frames after resampling to 100 frames per second\)"
+    with pytest.raises(DataError, match=f"window of 10 steps and its future of 5, together 57 frames{rate}, in val"):
+        dataset(file, options=OpenOptions(target=("future",), window=10, horizon=5))
+    with pytest.raises(DataError, match=f"has 333 frames, .* of 100 steps and its future of 5 need 417{rate}"):
+        dataset(file, options=OpenOptions(target=("future",), window=100, horizon=5))
 
 
 def test_options_that_do_not_apply_are_usage_errors(tmp_path: Path) -> None:

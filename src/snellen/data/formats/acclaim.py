@@ -274,7 +274,7 @@ def read_amc(path: Path, skeleton: AcclaimSkeleton) -> MotionClip:
     """
     moving = {"root": skeleton.root, **{name: bone for name, bone in skeleton.bones.items() if bone.dof}}
     rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in moving}
-    radians, frames, frame = skeleton.radians, 0, -1
+    radians, frames, previous = skeleton.radians, 0, -1
     lines = text_lines(path, "an .amc file")
     last = lines[-1][0] if lines else 0
     for number, words in lines:
@@ -282,12 +282,12 @@ def read_amc(path: Path, skeleton: AcclaimSkeleton) -> MotionClip:
             radians = radians if words[0].lower() not in (":degrees", ":radians") else words[0].lower() == ":radians"
         elif len(words) == 1 and _FRAME.fullmatch(words[0]):
             _check_frame(path, rows, frames, f"line {number}: the frame before it")
-            if frames and int(words[0]) != frame + 1:
+            if frames and int(words[0]) != previous + 1:
                 raise DataError(
-                    f"{path}, line {number}: the frame number is {words[0]}, {frame + 1} is expected",
+                    f"{path}, line {number}: the frame number is {words[0]}, {previous + 1} is expected",
                     "Frame numbers rise by 1: export the file again, or split it there into two recordings.",
                 )
-            frames, frame = frames + 1, int(words[0])
+            frames, previous = frames + 1, int(words[0])
         elif number == last and frames and words[0] not in moving and any(n.startswith(words[0]) for n in moving):
             raise DataError(
                 f"{path}, line {number}: the file ends within a line, at {' '.join(words)!r}",

@@ -227,6 +227,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         unit="ms",
         times=_times(rate),
         every=rate.every,
+        frame_rate=None if math.isclose(rate.frames, rate.file, rel_tol=1e-3) else rate.frames,
         files=len(files),
         skipped=tuple(skipped),
         skeleton=skeleton,
