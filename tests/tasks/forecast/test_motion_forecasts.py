@@ -136,7 +136,7 @@ def test_a_run_on_motion_predicts_the_folder_of_its_training(
 ) -> None:
     folder = tmp_path / "02"
     for k in range(4):
-        write_amc(folder / f"{k}.amc", angles(120, k))
+        write_amc(folder / "walk" / "slow" / f"{k}.amc", angles(120, k))
     (folder / "02.asf").write_text(ASF)
     data = dataset(folder, options=OpenOptions(target=("future",), window=4, horizon=3))
     snellen.train(data, "constant-velocity", out=tmp_path / "run", options=QUIET)

@@ -38,6 +38,7 @@ from snellen.data.source import Skipped
 AMC, ASF, BVH = ".amc", ".asf", ".bvh"
 SUFFIXES = (AMC, BVH)
 DEFAULT_RATE = 25.0  # frames per second that the models read, as in the literature: 40 ms a frame
+_LEVELS = 2  # folders above that of a file in which prediction looks for its skeleton
 _SNIFFED = 4  # text files whose start is read to recognise a folder
 
 
@@ -272,7 +273,8 @@ def is_motion(path: Path, skeleton: Skeleton) -> bool:
 def read_for_model(path: Path, spec: Spec, skeleton: Skeleton) -> np.ndarray:
     """(T, D) features of a motion file in the form of the training data. Raises DataError."""
     options = OpenOptions(frame_rate=skeleton.frame_rate)
-    clip = _read_clip(path, _Skeletons(None, path.parent), None)
+    above = path.parents[: _LEVELS + 1][-1]
+    clip = _read_clip(path, _Skeletons(None, above), None)
     target = spec.target
     duration = getattr(target, "duration", None) or 1000 / DEFAULT_RATE
     options = dataclasses.replace(options, resample=str(1000 / duration))
