@@ -86,7 +86,8 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused_as_by_data(tmp_path: P
         list(inputs([str(tmp_path)], SPEC, Preprocessing()))
     assert (
         caught.value.cause
-        == f"{tmp_path} holds 3 WAV files: recordings are read from a folder of WAV files, by models of recordings"
+        == f"{tmp_path} holds 3 WAV files: recordings are read from a folder of files (WAV, FLAC, MP3, OGG), by models "
+        "of recordings"
     )
     assert "as DATA" in caught.value.remedy
 

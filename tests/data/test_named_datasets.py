@@ -41,6 +41,19 @@ def test_data_folder_follows_the_environment_variables(folder, monkeypatch, tmp_
     assert data_folder() == tmp_path / "snellen"
 
 
+def test_a_folder_of_the_name_of_a_built_in_dataset_is_a_warning(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert not any(finding.kind == "same-name" for finding in dataset("xor").findings)
+    (tmp_path / "xor").mkdir()
+    first = dataset("xor").findings[0]
+    assert (first.kind, first.severity) == ("same-name", "warning")
+    assert first.text == "xor is the built-in dataset; the folder of that name is ./xor. Give ./xor to open the folder."
+    (tmp_path / "xor" / "a.csv").write_text("a,b,y\n" + "1,2,u\n3,5,v\n" * 30)
+    named = dataset("./xor")
+    assert not any(finding.kind == "same-name" for finding in named.findings)
+    assert len(named.source) == 60
+
+
 def test_a_missing_dataset_names_the_download_command(folder):
     with pytest.raises(DataError) as caught:
         find_named_dataset("mnist")

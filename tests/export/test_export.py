@@ -269,6 +269,17 @@ def test_a_module_that_cannot_be_traced_prints_one_error_only(
     assert capfd.readouterr() == ("", "")
 
 
+def test_dtw_is_exported_for_sequences_of_one_length_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"x": [[k % 3, t] for t in range(3 + k % 4)], "label": "ab"[k % 2]} for k in range(40)]
+    (tmp_path / "s.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    trained = train(tmp_path / "s.jsonl", "dtw", out=tmp_path / "r", **QUICK)
+    monkeypatch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("traced"))
+    for to, name in (("onnx", "ONNX"), ("torch", "torch")):
+        with pytest.raises(UsageError, match=f"dtw has no {name} export for sequences of several lengths") as caught:
+            trained.export(to)
+        assert "snellen predict" in caught.value.remedy
+
+
 def test_an_existing_file_is_overwritten_only_if_it_is_named(run: TrainedRun, tmp_path: Path) -> None:
     path = run.export("torch")
     with pytest.raises(UsageError, match="exists already") as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from snellen.core.errors import DataError, UsageError, suggest_name
 from snellen.core.input_files import real_path
 from snellen.core.spec import Boxes, Classes, Labels, Numbers, PixelClasses, Preprocessing, Several, Spec
+from snellen.core.views import Finding
 from snellen.data.check.checks import check_dataset
 from snellen.data.check.groups import split_size_findings, with_consecutive_groups
 from snellen.data.dataset import Dataset, Labelled, RawDataset, class_counts, truth_of
@@ -66,7 +68,26 @@ def dataset(data: str | Path, *, seed: int = 0, options: OpenOptions | None = No
     has_name = str(data) in BUILTIN_NAMES or str(data) in NAMED
     origin = {"data": str(data) if has_name else str(real_path(path)), "seed": seed, "options": options}
     opened = assemble(check_dataset(raw, options, str(path)), name, seed, origin, options)
-    return dataclasses.replace(opened, preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)))
+    return dataclasses.replace(
+        opened,
+        findings=(*_same_name_findings(name, str(data)), *opened.findings),
+        preprocessing=Preprocessing(pages=options.pages, nodata=_nodata(options)),
+    )
+
+
+def _same_name_findings(name: str, data: str) -> list[Finding]:
+    """The warning that a file or folder has the name of the built-in or public dataset that is opened in its place."""
+    if name != data or not (name in BUILTIN_NAMES or name in NAMED) or not os.path.exists(name):
+        return []
+    kind = "built-in" if name in BUILTIN_NAMES else "public"
+    place = "folder" if os.path.isdir(name) else "file"
+    return [
+        Finding(
+            kind="same-name",
+            message=f"{name} is the {kind} dataset; the {place} of that name is ./{name}",
+            remedy=f"Give ./{name} to open the {place}.",
+        )
+    ]
 
 
 def _check_builtin(name: str, options: OpenOptions) -> None:

@@ -111,6 +111,7 @@ def export(
     export_format = FORMATS[to]
     path = _output_path(folder, export_format.suffix, out)
     export_format.check_packages()
+    _check_lengths(record, exported.module, to)
     module = copy.deepcopy(exported.module).cpu().to(memory_format=torch.contiguous_format).eval()
     batches, origin = (detection_parity.example_images if exported.is_detector else example_batches)(
         record, module, data
@@ -145,6 +146,16 @@ def _output_path(folder: Path, suffix: str, out: str | Path | None) -> Path:
     if Path(out).suffix != suffix:
         raise UsageError(f"{out} does not end in {suffix}", f"Use that suffix, such as --out model{suffix}.")
     return Path(out)
+
+
+def _check_lengths(record: Record, module: nn.Module, to: str) -> None:
+    """Raise UsageError for a model whose computation depends on the lengths of its inputs, where these vary."""
+    if record.spec.input.is_ragged and any(getattr(part, "exports_one_length", False) for part in module.modules()):
+        noun = modality_of(record.spec).noun
+        raise UsageError(
+            f"{record.learner} has no {'ONNX' if to == 'onnx' else 'torch'} export for {noun} of several lengths",
+            f"Use snellen predict or snellen serve; or train on {noun} of one length.",
+        )
 
 
 _AXIS_NAMES = {"channel": "channels", "y": "height", "x": "width"}  # in the exported file

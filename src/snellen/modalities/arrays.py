@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError
 from snellen.core.input_files import open_regular
-from snellen.core.spec import Input, Preprocessing, Spec
+from snellen.core.spec import Future, Input, Preprocessing, Spec
 from snellen.data.cache import LineCallback, ignore_line
 from snellen.data.formats.array_files import HDF5, NPZ, ArrayFile, array_to_tensor, open_arrays, to_axis_order
 from snellen.data.formats.array_layout import order_of_axes, split_and_role
@@ -45,7 +45,7 @@ from snellen.modalities.modality import (
 )
 from snellen.modalities.paths import files_with, list_paths
 from snellen.modalities.place_maps import slices, strips
-from snellen.modalities.recording_files import is_recording, read_recording_file
+from snellen.modalities.recording_files import is_recording, read_recording_file, suffixes_in
 from snellen.modalities.sample_files import write_npz
 from snellen.modalities.series_files import is_series, read_series_json
 from snellen.modalities.series_files import json_form as series_form
@@ -220,8 +220,13 @@ def read_arrays(
 ) -> Iterator[NamedBatch]:
     """Read the samples of files; files that cannot be read are recorded in `problems`."""
     text = (*TEXT, *JSON_LINES) if spec.input.axes == ("time", "feature") else ()
-    suffixes = (*SUFFIXES, *((*TEXT, *TABLES) if is_series(spec) else text), *(readers or {}))
-    paths = list_paths(arguments, problems, lambda folder, _: files_with(folder, suffixes, f"file of {noun}"))
+
+    def list_folder(folder: Path, _: dict[str, str]) -> Iterator[Path]:
+        is_future = isinstance(spec.target, Future)
+        suffixes = suffixes_in(folder, spec) if is_future else (*SUFFIXES, *text, *(readers or {}))
+        return files_with(folder, suffixes, f"file of {noun}")
+
+    paths = list_paths(arguments, problems, list_folder)
     yield from batches_of_one_shape(_read_chunks(paths, spec, problems, readers or {}))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from snellen.core.errors import DataError, suggest_name
 from snellen.core.spec import Future, Spec
 from snellen.data.formats import motion
-from snellen.data.formats.recording_arrays import read_recordings
+from snellen.data.formats.array_files import HDF5, NPZ
+from snellen.data.formats.recording_arrays import NPY, read_recordings
 from snellen.data.formats.series_text import JITTER, SeriesText, read_series
 from snellen.data.formats.series_text import SUFFIXES as TEXT
 from snellen.modalities.series_files import TABLES, is_series, read_series_file
@@ -19,6 +20,18 @@ from snellen.modalities.series_files import TABLES, is_series, read_series_file
 def is_recording(path: Path, spec: Spec) -> bool:
     """Whether a file is read as recordings: text for a model of sequences, any file for a model that forecasts."""
     return isinstance(spec.target, Future) or ("time" in spec.input.axes and path.suffix.lower() in TEXT)
+
+
+def recording_suffixes(spec: Spec) -> tuple[str, ...]:
+    """Suffixes of the files that a model that forecasts reads."""
+    of_motion = motion.SUFFIXES if isinstance(spec.target, Future) and spec.target.skeleton is not None else ()
+    return tuple(dict.fromkeys((*of_motion, *NPY, *NPZ, *HDF5, *TEXT, *(TABLES if is_series(spec) else ()))))
+
+
+def suffixes_in(folder: Path, spec: Spec) -> tuple[str, ...]:
+    """Suffixes of the recordings of a folder; beside motion files, text and arrays are none, as in training."""
+    suffixes = recording_suffixes(spec)
+    return motion.SUFFIXES if motion.SUFFIXES[0] in suffixes and motion.motion_files(folder) else suffixes
 
 
 def read_recording_file(path: Path, spec: Spec) -> Iterator[tuple[str, np.ndarray]]:
@@ -30,6 +43,11 @@ def read_recording_file(path: Path, spec: Spec) -> Iterator[tuple[str, np.ndarra
     if is_series(spec) and path.suffix.lower() in TABLES:
         yield from read_series_file(path, spec)
         return
+    if isinstance(spec.target, Future) and path.suffix.lower() not in (suffixes := recording_suffixes(spec)):
+        raise DataError(
+            f"{path} is not a file of a known kind; a forecast is made from files that end in {', '.join(suffixes)}",
+            "Give such a file.",
+        )
     skeleton = spec.target.skeleton if isinstance(spec.target, Future) else None
     if skeleton is not None and motion.is_motion(path, skeleton):
         named = [(str(path), motion.read_for_model(path, spec, skeleton))]
@@ -47,8 +65,13 @@ def _last_window(name: str, values: np.ndarray, spec: Spec) -> np.ndarray:
     """(window, D), the last steps of a recording (T, D). Raises DataError for too few steps."""
     window = spec.input.shape[0] or 1
     if len(values) < window:
+        target = spec.target
+        of_length = ""
+        if isinstance(target, Future) and target.skeleton is not None and target.duration is not None:
+            of_length = f" of {target.duration:g} {target.duration_unit}"
         raise DataError(
-            f"{name} has {len(values):,} steps, a forecast is made from the last {window:,}", "Give a longer recording."
+            f"{name} has {len(values):,} steps{of_length}, a forecast is made from the last {window:,}",
+            "Give a longer recording.",
         )
     return values[-window:]
 

@@ -165,6 +165,7 @@ class DTWNeighbours(nn.Module):
     """
 
     variable_length = ("lengths", "y")
+    exports_one_length = True  # the cells that are computed depend on the lengths
     lengths: Tensor
     y: Tensor
 

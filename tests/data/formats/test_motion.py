@@ -91,6 +91,9 @@ def test_a_folder_of_acclaim_motion_becomes_windows_of_25_frames_per_second(tmp_
     assert positions.spec.target is not None
     assert "lfoot end y" in positions.spec.target.names
     new = write_amc(tmp_path / "02" / "new.amc", angles(200, 9))
+    short = write_amc(tmp_path / "02" / "short.amc", angles(30, 9))
+    with pytest.raises(DataError, match=r"has 7 steps of 40 ms, a forecast is made from the last \d+"):
+        list(read_recording_file(short, data.spec))
     (_, window), *_ = read_recording_file(new, data.spec)
     assert window.shape == (data.spec.input.shape[0], len(target.names))
 
@@ -126,6 +129,8 @@ def test_columns_of_coordinates_are_joints(tmp_path: Path) -> None:
         ("a.amc", ("lleg ", "lleg 1 "), "line 6: 4 numbers in place of 3"),
         ("a.amc", ("lfoot", "lfoot x"), "line 7: 'x' is not a number"),
         ("a.amc", ("\n2\n", "\n2\nlfoot 1\n"), "has twice the bone 'lfoot'"),
+        ("a.amc", ("\n3\n", "\n2\n"), "line 12: the frame number is 2, 3 is expected"),
+        ("a.amc", ("\n3\n", "\n9\n"), "line 12: the frame number is 9, 3 is expected"),
         ("a.asf", ("dof rx\n", "dof rx l\n"), "degree of freedom 'l'"),
         ("a.asf", ("root lleg head", "root lleg neck"), "no bone is called 'neck'"),
         ("a.asf", ("axis 0 0 20 XYZ", "axis 0 0 20 XYY"), "'XYY' is no order of axes"),
@@ -153,6 +158,40 @@ def test_malformed_files_are_errors_that_name_the_line(
         dataset(file.parent / ("a.bvh" if name.endswith("bvh") else "a.amc"))
     assert str(file) in error.value.cause
     assert error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("l", "line 15: the file ends within a line, at 'l'"),
+        ("", "line 14: the last frame misses the bone 'lfoot'"),
+        ("lfoot -", "line 15: '-' is not a number"),
+    ],
+)
+def test_an_amc_file_that_is_cut_off_is_named_with_its_line(tmp_path: Path, end: str, message: str) -> None:
+    file = write_amc(tmp_path / "a.amc", angles(3))
+    (tmp_path / "a.asf").write_text(ASF)
+    file.write_text("\n".join([*file.read_text().splitlines()[:-1], end]))
+    with pytest.raises(DataError) as error:
+        read_amc(file, read_asf(tmp_path / "a.asf"))
+    assert error.value.cause.startswith(f"{file}, {message}")
+    assert "Export the file again" in error.value.remedy
+
+
+def test_json_lines_of_sequences_are_no_recordings_to_forecast(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"x": [[1, 2], [3, 4]], "label": "a"}\n')
+    with pytest.raises(DataError, match="not JSON lines of sequences") as error:
+        dataset(tmp_path / "s.jsonl", options=OpenOptions(target=("future",)))
+    assert ".npy" in error.value.remedy
+
+
+def test_frames_of_messages_are_those_after_resampling(tmp_path: Path) -> None:
+    file = write_bvh(tmp_path / "a.bvh", angles(400)[:, :9])
+    rate = r" \(frames after resampling to 100 frames per second\)"
+    with pytest.raises(DataError, match=f"window of 10 steps and its future of 5, together 57 frames{rate}, in val"):
+        dataset(file, options=OpenOptions(target=("future",), window=10, horizon=5))
+    with pytest.raises(DataError, match=f"has 333 frames, .* of 100 steps and its future of 5 need 417{rate}"):
+        dataset(file, options=OpenOptions(target=("future",), window=100, horizon=5))
 
 
 def test_options_that_do_not_apply_are_usage_errors(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_times_give_the_duration_of_a_step_and_are_no_feature(tmp_path: Path) ->
         ("date,a\n01/02/24,2\n02/02/24,2\n", "line 2: date is '01/02/24', not a time"),
         ("a,b\n" + "1,2\n" * 99, "no column changes"),
         ("a,b\n" + "1,2\n3,1e200\n" * 99, r"b of r\.csv is 1e\+200 at step 2"),
-        ("a,b\n1,2\n2,1\n1,2\n", "leaves no window of 3 steps"),
+        ("a,b\n1,2\n2,1\n1,2\n", "leaves no window of 2 steps and its future of 1, together 3 steps,"),
     ],
 )
 def test_unusable_files_are_errors_that_name_the_line(tmp_path: Path, text: str, message: str) -> None:

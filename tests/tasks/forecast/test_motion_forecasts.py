@@ -131,6 +131,30 @@ def test_a_network_that_corrects_an_autoregression_starts_as_it(tmp_path: Path, 
     torch.testing.assert_close(loaded.model.forecast(x), run.model.forecast(x))
 
 
+def test_a_run_on_motion_predicts_the_folder_of_its_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "02"
+    for k in range(4):
+        write_amc(folder / "walk" / "slow" / f"{k}.amc", angles(120, k))
+    (folder / "02.asf").write_text(ASF)
+    data = dataset(folder, options=OpenOptions(target=("future",), window=4, horizon=3))
+    snellen.train(data, "constant-velocity", out=tmp_path / "run", options=QUIET)
+    (folder / "notes.txt").write_text("walks of subject 2\n")
+    assert main(["predict", str(tmp_path / "run"), str(folder)]) == 0
+    assert capsys.readouterr().out.count(".amc") == 4
+    for name in ("one.jsonl", "note.md"):
+        (tmp_path / name).write_text('{"x": [[1, 2], [3, 4]]}\n')
+        assert main(["predict", str(tmp_path / "run"), str(tmp_path / name)]) != 0
+        printed = capsys.readouterr()
+        assert "is not a file of a known kind; a forecast is made from files that end in .amc, .bvh" in (
+            printed.out + printed.err
+        )
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "empty")]) != 0
+    assert "Give files that end in .amc, .bvh, .npy" in capsys.readouterr().err
+
+
 def test_a_run_on_motion_has_errors_by_horizon_and_skeletons(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ INCHES = 25.4  # mm
 CMU_LENGTH = 0.45  # `length` of the files of the CMU Graphics Lab: inches · 0.45
 _ROTATIONS = ("rx", "ry", "rz")
 _TRANSLATIONS = ("tx", "ty", "tz")
+_FRAME = re.compile(r"[0-9]{1,18}")  # the number of a frame
 _ORDERS = frozenset({"xyz", "xzy", "yxz", "yzx", "zxy", "zyx"})
 
 
@@ -272,17 +274,28 @@ def read_amc(path: Path, skeleton: AcclaimSkeleton) -> MotionClip:
     """
     moving = {"root": skeleton.root, **{name: bone for name, bone in skeleton.bones.items() if bone.dof}}
     rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in moving}
-    radians, frames, last = skeleton.radians, 0, 0
-    for number, words in text_lines(path, "an .amc file"):
-        last = number
+    radians, frames, previous = skeleton.radians, 0, -1
+    lines = text_lines(path, "an .amc file")
+    last = lines[-1][0] if lines else 0
+    for number, words in lines:
         if words[0].startswith(":"):
             radians = radians if words[0].lower() not in (":degrees", ":radians") else words[0].lower() == ":radians"
-        elif len(words) == 1 and words[0].isdigit():
-            _check_frame(path, rows, frames, number)
-            frames += 1
+        elif len(words) == 1 and _FRAME.fullmatch(words[0]):
+            _check_frame(path, rows, frames, f"line {number}: the frame before it")
+            if frames and int(words[0]) != previous + 1:
+                raise DataError(
+                    f"{path}, line {number}: the frame number is {words[0]}, {previous + 1} is expected",
+                    "Frame numbers rise by 1: export the file again, or split it there into two recordings.",
+                )
+            frames, previous = frames + 1, int(words[0])
+        elif number == last and frames and words[0] not in moving and any(n.startswith(words[0]) for n in moving):
+            raise DataError(
+                f"{path}, line {number}: the file ends within a line, at {' '.join(words)!r}",
+                "Export the file again: it is cut off.",
+            )
         else:
             _add_row(path, skeleton, moving, rows, frames, number, words)
-    _check_frame(path, rows, frames, last)
+    _check_frame(path, rows, frames, f"line {last}: the last frame")
     if not frames:
         raise DataError(f"{path} holds no frames", "Give an .amc file: a number of the frame, then one line a bone.")
     unit = 1.0 if radians else math.pi / 180
@@ -306,14 +319,14 @@ def read_amc(path: Path, skeleton: AcclaimSkeleton) -> MotionClip:
     return dataclasses.replace(clip, rotations=rotations, root=root)
 
 
-def _check_frame(path: Path, rows: dict[str, list[tuple[float, ...]]], frames: int, number: int) -> None:
-    """Raise DataError unless each bone has one row in each frame that has ended before a line."""
+def _check_frame(path: Path, rows: dict[str, list[tuple[float, ...]]], frames: int, where: str) -> None:
+    """Raise DataError unless each bone has one row in each frame so far. where: the line and the frame."""
     bad = next((name for name, values in rows.items() if len(values) != frames), None)
     if bad is not None:
         what = "misses" if len(rows[bad]) < frames else "has twice"
         raise DataError(
-            f"{path}, line {number}: the frame before it {what} the bone {bad!r}",
-            "Export the file again, or give the .asf file that belongs to it with --skeleton.",
+            f"{path}, {where} {what} the bone {bad!r}",
+            "Export the file again: it may be cut off; or give the .asf file that belongs to it with --skeleton.",
         )
 
 

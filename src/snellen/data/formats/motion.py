@@ -36,17 +36,19 @@ from snellen.data.motion_clip import MotionClip, Pose, features, resampled, with
 from snellen.data.source import Skipped
 
 AMC, ASF, BVH = ".amc", ".asf", ".bvh"
+SUFFIXES = (AMC, BVH)
 DEFAULT_RATE = 25.0  # frames per second that the models read, as in the literature: 40 ms a frame
+_LEVELS = 2  # folders above that of a file in which prediction looks for its skeleton
 _SNIFFED = 4  # text files whose start is read to recognise a folder
 
 
 def recognises(path: Path) -> bool:
     """Whether a path is a motion file or a folder that holds some, or text files of the skeleton of 38 joints."""
     if path.is_file():
-        return path.suffix.lower() in (AMC, BVH) or (path.suffix.lower() in TEXT and _is_cmu_text(path))
+        return path.suffix.lower() in SUFFIXES or (path.suffix.lower() in TEXT and _is_cmu_text(path))
     if not path.is_dir():
         return False
-    if _motion_files(path):
+    if motion_files(path):
         return True
     files = text_files(path) or []
     if not files or any(file.suffix.lower() not in (".txt", ".dat") for file in files):
@@ -59,8 +61,9 @@ def _is_cmu_text(path: Path) -> bool:
     return rows is not None and is_cmu(rows)
 
 
-def _motion_files(folder: Path) -> list[Path]:
-    return [folder / f.path for f in walk(folder).files if Path(f.path).suffix.lower() in (AMC, BVH)]
+def motion_files(folder: Path) -> list[Path]:
+    """The Acclaim and BVH files below a folder."""
+    return [folder / f.path for f in walk(folder).files if Path(f.path).suffix.lower() in SUFFIXES]
 
 
 class _Skeletons:
@@ -185,8 +188,8 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable files, no skeleton, other joints than the first file. UsageError: options that do not
             apply.
     """
-    check_options(path, options, (AMC, BVH, *TEXT), no_columns=("season", "resample"))
-    files = [path] if path.is_file() else (_motion_files(path) or text_files(path) or [])
+    check_options(path, options, (*SUFFIXES, *TEXT), no_columns=("season", "resample"))
+    files = [path] if path.is_file() else (motion_files(path) or text_files(path) or [])
     is_text = files[0].suffix.lower() in TEXT
     of_text = skeleton_of_file(options.skeleton) if options.skeleton is not None and is_text else None
     skeletons = _Skeletons(None if is_text else options.skeleton, path)
@@ -225,6 +228,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         unit="ms",
         times=_times(rate),
         every=rate.every,
+        frame_rate=None if math.isclose(rate.frames, rate.file, rel_tol=1e-3) else rate.frames,
         files=len(files),
         skipped=tuple(skipped),
         skeleton=skeleton,
@@ -263,13 +267,14 @@ def _check_equal(
 def is_motion(path: Path, skeleton: Skeleton) -> bool:
     """Whether a file is read as motion for a model of a skeleton: all but tables of the positions of joints."""
     suffix = path.suffix.lower()
-    return suffix in (AMC, BVH) or (suffix in TEXT and (skeleton.inverse or (sniff_rows(path) is not None)))
+    return suffix in SUFFIXES or (suffix in TEXT and (skeleton.inverse or (sniff_rows(path) is not None)))
 
 
 def read_for_model(path: Path, spec: Spec, skeleton: Skeleton) -> np.ndarray:
     """(T, D) features of a motion file in the form of the training data. Raises DataError."""
     options = OpenOptions(frame_rate=skeleton.frame_rate)
-    clip = _read_clip(path, _Skeletons(None, path.parent), None)
+    above = path.parents[: _LEVELS + 1][-1]
+    clip = _read_clip(path, _Skeletons(None, above), None)
     target = spec.target
     duration = getattr(target, "duration", None) or 1000 / DEFAULT_RATE
     options = dataclasses.replace(options, resample=str(1000 / duration))

@@ -16,6 +16,7 @@ from snellen.data.check.identities import name_findings
 from snellen.data.check.shared_steps import shared_steps
 from snellen.data.dataset import SPLITS
 from snellen.data.formats import OpenOptions
+from snellen.data.formats.array_layout import plural
 from snellen.data.formats.groups import group_ids
 from snellen.data.formats.series_steps import StepReport
 from snellen.data.recording_windows import RecordingWindows, split_in_time
@@ -98,13 +99,16 @@ def _copy_findings(recordings: Sequence[Recording], pairs: Sequence[tuple[int, i
 
 
 def recording_splits(
-    path: Path | str, source: RecordingWindows, recordings: Sequence[Recording], groups: np.ndarray
+    path: Path | str, source: RecordingWindows, recordings: Sequence[Recording], groups: np.ndarray, counted: str = ""
 ) -> tuple[np.ndarray | None, str, bool]:
     """(N,) given split of each window (len(SPLITS): none), or None where whole recordings are divided; a description;
     whether whole recordings are divided into splits.
 
     Missing splits are whole recordings of the training split; where there are too few, each training recording is cut
     in time, the training part first.
+
+    Args:
+        counted: how the rows are counted, where they are not those of the files.
     """
     of_recording = np.array([r.split or 0 for r in recordings])
     given = of_recording[source.recording]
@@ -129,7 +133,8 @@ def recording_splits(
         noun = "steps" if source.every == 1 else "frames"
         raise DataError(
             f"{path}: a recording of {longest:,} {noun}, cut in time into {len(names)} splits, leaves no window of "
-            f"{source.span:,} {noun} in {' and '.join(empty)}",
+            f"{plural(f'{source.window:,}', 'step')} and its future of {source.horizon:,}, together {source.span:,} "
+            f"{noun}{counted}, in {' and '.join(empty)}",
             "Give a smaller --window or --horizon, more recordings, or folders train, val and test.",
         )
     count = int((given == len(SPLITS)).sum())
@@ -178,16 +183,16 @@ def gap_findings(report: StepReport) -> list[Finding]:
     ]
 
 
-def short_findings(short: Sequence[Recording], needed: int) -> list[Finding]:
+def short_findings(short: Sequence[Recording], needed: int, rows: str = "steps", counted: str = "") -> list[Finding]:
     """The warning that recordings are too short for a window and its future."""
     if not short:
         return []
-    shown = ", ".join(f"{r.name} ({len(r.values):,} steps)" for r in short[:MAX_NAMES])
+    shown = ", ".join(f"{r.name} ({len(r.values):,} {rows})" for r in short[:MAX_NAMES])
     return [
         Finding(
             kind="stray",
-            message=f"Recordings shorter than a window and its future, {needed:,} steps, are not used ({len(short)}): "
-            f"{shown}{and_more(len(short))}",
+            message=f"Recordings shorter than a window and its future, {needed:,} {rows}{counted}, are not used "
+            f"({len(short)}): {shown}{and_more(len(short))}",
             remedy=_OPTIONS,
             where=tuple(r.name for r in short),
             count=len(short),

@@ -19,7 +19,7 @@ from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import RawDataset
 from snellen.data.file_index import walk
-from snellen.data.formats import FUTURE, Format, OpenOptions
+from snellen.data.formats import FUTURE, Format, OpenOptions, json_sequences
 from snellen.data.formats.annotation_files import is_annotation_text
 from snellen.data.formats.array_files import HDF5, NPZ
 from snellen.data.formats.array_layout import plural
@@ -83,6 +83,13 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         DataError: unreadable recordings, other columns than the others, too few steps for a window and its future.
         UsageError: options that do not apply.
     """
+    if json_sequences.recognises(path):
+        raise DataError(
+            f"{path} holds JSON lines of sequences; forecasting reads text files of numbers, tables and arrays, not "
+            "JSON lines of sequences",
+            f"Give one file of numbers for each recording ({', '.join(SUFFIXES)}), or an array (N, T, D) "
+            f"({', '.join((*NPY, *NPZ, *HDF5))}).",
+        )
     check_options(path, options, (*SUFFIXES, *TABLES, *NPY, *NPZ, *HDF5))
     return open_recordings(path, _read(path, options), options)
 
@@ -112,7 +119,7 @@ def windows_of(where: Path | str, read: RecordingsRead, options: OpenOptions) ->
         longest = max(len(r.values) for r in read.recordings)
         raise DataError(
             f"{where}: the longest recording has {longest:,} {read.rows}, a window of {window:,} steps and its future "
-            f"of {horizon:,} need {needed:,}",
+            f"of {horizon:,} need {needed:,}{read.counted}",
             "Give longer recordings, or a smaller --window or --horizon.",
         )
     short = [r for r in read.recordings if len(r.values) < needed]
@@ -130,8 +137,8 @@ def windows_of(where: Path | str, read: RecordingsRead, options: OpenOptions) ->
         when=None if read.when is None else partial(read.when, [read.recordings.index(r) for r in usable]),
     )
     of_recording, copies = recording_groups(usable, options, needed, read.identity)
-    given, division, is_divided = recording_splits(where, source, usable, of_recording)
-    needs = f"A window and its future need {needed:,}."
+    given, division, is_divided = recording_splits(where, source, usable, of_recording, read.counted)
+    needs = f"A window and its future need {needed:,}{read.counted}."
     skipped = (*read.skipped, *(Skipped(r.name, f"has {len(r.values):,} {read.rows}", needs) for r in short))
     starts = f"one at every {read.rows[:-1]}" if stride == 1 else f"one every {stride:,} {read.rows}"
     return RawDataset(
@@ -167,7 +174,7 @@ def windows_of(where: Path | str, read: RecordingsRead, options: OpenOptions) ->
         f"{_season_text(season, why)}{division}",
         findings=(
             *unused_files_findings(read.skipped),
-            *short_findings(short, needed),
+            *short_findings(short, needed, read.rows, read.counted),
             *constant_findings(where, usable, read.forecast),
             *read.findings,
             *copies,

@@ -30,6 +30,7 @@ class RecordingsRead:
         season: steps of a season, and why; None: it is found by autocorrelation, up to the window.
         columns, id, time, time_steps: of a table.
         every: rows from one step to the next, see `Future`.
+        frame_rate: frames per second after resampling; None: rows are those of the files.
         skeleton: of motion; None of others.
         identity: what a part of the file names may be.
         when: numbers of the recordings that are used, one of them and its step to its time; None: no times.
@@ -53,6 +54,7 @@ class RecordingsRead:
     files: int = 1
     skipped: tuple[Skipped, ...] = ()
     every: int = 1
+    frame_rate: float | None = None
     skeleton: Skeleton | None = None
     identity: str = "person"
 
@@ -60,6 +62,13 @@ class RecordingsRead:
     def rows(self) -> str:
         """What the rows of a recording are."""
         return "steps" if self.every == 1 else "frames"
+
+    @property
+    def counted(self) -> str:
+        """How the rows of a message are counted, where they are not those of the files; "" where they are."""
+        if self.frame_rate is None:
+            return ""
+        return f" ({self.rows} after resampling to {self.frame_rate:g} frames per second)"
 
     @property
     def forecast(self) -> tuple[str, ...]:
