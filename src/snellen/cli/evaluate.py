@@ -55,6 +55,8 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
     over = metrics[trained.headline].over or "samples"
     rows = [[name, metric.text(over)] for name, metric in metrics.items()]
     print(terminal.table(["metric", f"{args.split}, ± 95 % over {over}"], rows, args.format))
+    if args.format != "csv":
+        terminal.print_interval_note(metrics.values())
     return 0
 
 

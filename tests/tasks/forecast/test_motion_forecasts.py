@@ -143,6 +143,10 @@ def test_a_run_on_motion_has_errors_by_horizon_and_skeletons(
     assert main(["predict", str(tmp_path / "run"), str(tmp_path / "walk" / "0.txt")]) == 0
     assert '"lfemur x"' in capsys.readouterr().out
     views = TASK.views(run.predictions("test"), data, data.spec)
+    worst = next(view for view in views if isinstance(view, Table) and view.title == "Worst windows")
+    assert worst.columns == ["window", "MPJPE [mm]", "of the last value [mm]", "skill", "joint with the largest error"]
+    skeleton = data.spec.target.skeleton  # type: ignore[union-attr]
+    assert {row[-1] for row in worst.rows} <= set(skeleton.joints[1:])  # type: ignore[union-attr]  # not the root
     motion = [view for view in views if isinstance(view, Motion)]
     assert [track.start for track in motion[0].tracks] == [0, 3]
     assert [len(track.positions) for track in motion[0].tracks] == [8, 5]
