@@ -15,9 +15,10 @@ from snellen.api import RunOptions, TrainedRun
 from snellen.core.views import Finding, Metric
 from snellen.data.formats import OpenOptions
 from snellen.report.html_text import clean
+from snellen.report.notebook import run_html
 from snellen.report.pages.ladder import Rung, cost_plot, ladder_page
 from snellen.report.pages.run import best_model_sections, report_html
-from snellen.report.pages.sections import data_section, findings_html, rerun_command, rerun_html
+from snellen.report.pages.sections import data_section, findings_html, metrics_html, rerun_command, rerun_html
 from snellen.report.pages.verdicts import baseline_verdict, headline_html, interval_caption
 
 ORDER = [
@@ -266,7 +267,9 @@ def test_why_there_is_no_interval_is_said_once_below_a_table() -> None:
     short = Metric(value=2.5, higher_is_better=False, unit="mm", reason=f"no interval: {reason}")
     undefined = Metric(value=None, reason="the reference is exact")
     page = ladder_page("x", "MPJPE", [Rung(name=name, headline=short) for name in "abc"], "Use a.", "", "")
-    table = metrics_html({"val": {"MPJPE": short}, "test": {"MPJPE": short, "skill": undefined}}, {"MPJPE": short}, "test")
+    table = metrics_html(
+        {"val": {"MPJPE": short}, "test": {"MPJPE": short, "skill": undefined}}, {"MPJPE": short}, "test"
+    )
     text = run_html("mlp on x", "MPJPE", {"MPJPE": short, "MPJPE in the room": short}, [])
     for shown in (page, table, text):
         plain = shown.replace("\u00a0", " ")

@@ -187,7 +187,8 @@ def print_result(trained: object, *, as_json: bool) -> None:
         return
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
     over = metrics[trained.headline].over or "samples"
-    print(terminal.table(["metric", f"test, ± 95 % over {over}"], [[name, metrics[name].text(over)] for name in order]))
+    column = f"test, ± 95 % over {over}" if any(metric.low is not None for metric in metrics.values()) else "test"
+    print(terminal.table(["metric", column], [[name, metrics[name].text(over)] for name in order]))
     terminal.print_interval_note(metrics.values())
     report = trained.folder / "report.html"
     terminal.print_text(f"\nrun:    {trained.folder}")

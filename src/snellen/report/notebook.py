@@ -31,7 +31,7 @@ def run_html(
         f'<div style="flex:1 1 16rem;max-width:24rem">{view_html.html(plot)}</div>'
         for plot in learning_curves(history, *score)
     )
-    figure = f"{escape(headline)} <b>{escape_nowrap(str(metrics[headline]))}</b>" if headline in metrics else ""
+    figure = f"{escape(headline)} <b>{escape_nowrap(metrics[headline].cell)}</b>" if headline in metrics else ""
     return (
         f'<div style="max-width:52rem"><p><b>{escape(title)}</b>: {figure}</p>'
         f"{view_html.html(table)}"

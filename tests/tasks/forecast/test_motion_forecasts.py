@@ -13,7 +13,7 @@ import snellen
 from snellen.api import RunOptions
 from snellen.cli.main import main
 from snellen.core.spec import Future, Input, Skeleton, Spec
-from snellen.core.views import Motion
+from snellen.core.views import Motion, Table
 from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.metrics.motion import euler_angle_error, mean_joint_distance

@@ -225,10 +225,10 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
         columns.append(f"baseline, {SPLIT_WORDS[split]}")
     over = next((metric.over for named in by_split for metric in named.values() if metric.over), "samples")
     rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key), over) for named in by_split)] for key in names]
-    caption = f"± is half the width of the 95 % confidence interval over {over}. "
-    caption += interval_note(metric for named in by_split for metric in named.values()) or (
-        "Values without an interval have none computed."
-    )
+    every = [metric for named in by_split for metric in named.values()]
+    has_intervals = any(metric.low is not None for metric in every)
+    caption = f"± is half the width of the 95 % confidence interval over {over}. " if has_intervals else ""
+    caption += interval_note(every) or ("Values without an interval have none computed.")
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 
