@@ -7,11 +7,13 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snellen.core.errors import printable, printable_json
-from snellen.core.views import Metric, interval_note
 from snellen.report.tables import FORMATS, RowCells, csv_row, table
+
+if TYPE_CHECKING:
+    from snellen.core.views import Metric
 
 __all__ = [
     "FORMATS",
@@ -47,6 +49,8 @@ def print_text(text: str) -> None:
 
 def print_interval_note(metrics: Iterable[Metric]) -> None:
     """Print why values of a table have no interval, if that is so."""
+    from snellen.core.views import interval_note  # imports torch
+
     if note := interval_note(metrics):
         print_text(f"\n{note}")
 
