@@ -675,6 +675,7 @@ def test_the_page_shows_the_plan() -> None:
     assert "probe 30 s 160 px" in words
     assert "mlp 1 min 30 s 1 min 30 s 40 epochs" in words
     assert "lenet 10 min 0 s 48 px 21 s 2 min 0 s" in words
+    assert "spectrograms reduced to" in plan_section(plan, "spectrograms")
     assert plan_section({"harmful": {}}) == ""
     assert "images" not in plan_section({"needed": {"mlp": [90.0, 0]}})  # of other samples
 

@@ -15,9 +15,10 @@ from snellen.api import RunOptions, TrainedRun
 from snellen.core.views import Finding, Metric
 from snellen.data.formats import OpenOptions
 from snellen.report.html_text import clean
+from snellen.report.notebook import run_html
 from snellen.report.pages.ladder import Rung, cost_plot, ladder_page
 from snellen.report.pages.run import best_model_sections, report_html
-from snellen.report.pages.sections import data_section, findings_html, rerun_command, rerun_html
+from snellen.report.pages.sections import data_section, findings_html, metrics_html, rerun_command, rerun_html
 from snellen.report.pages.verdicts import baseline_verdict, headline_html, interval_caption
 
 ORDER = [
@@ -259,6 +260,23 @@ def test_the_axis_of_a_ladder_names_the_metric_its_unit_and_its_direction() -> N
     plot = cost_plot("R2", rungs, "multiply_adds", "multiply-adds per prediction")
     assert plot is not None
     assert plot.y == "R2 (test), higher is better"
+
+
+def test_why_there_is_no_interval_is_said_once_below_a_table() -> None:
+    reason = "fewer than 5 blocks of overlapping windows"
+    short = Metric(value=2.5, higher_is_better=False, unit="mm", reason=f"no interval: {reason}")
+    undefined = Metric(value=None, reason="the reference is exact")
+    page = ladder_page("x", "MPJPE", [Rung(name=name, headline=short) for name in "abc"], "Use a.", "", "")
+    table = metrics_html(
+        {"val": {"MPJPE": short}, "test": {"MPJPE": short, "skill": undefined}}, {"MPJPE": short}, "test"
+    )
+    text = run_html("mlp on x", "MPJPE", {"MPJPE": short, "MPJPE in the room": short}, [])
+    for shown in (page, table, text):
+        plain = shown.replace("\u00a0", " ")
+        assert plain.count(reason) == 1
+        assert f"No interval: {reason}." in plain
+        assert "2.5 mm<" in plain
+    assert "undefined: the reference is exact" in table
 
 
 def test_a_remark_of_a_ladder_shows_no_folder_of_this_machine() -> None:

@@ -53,6 +53,7 @@ from snellen.detection.outputs import all_detections
 from snellen.export.example_inputs import learned_range
 from snellen.export.model_file import ExportResult, export
 from snellen.report.annotated_images import AnnotatedImageWriter
+from snellen.report.learning_curves import validation_score
 from snellen.report.notebook import run_html
 from snellen.report.pages.run import write_report
 from snellen.report.pages.run_summary import RunSummary, run_summary
@@ -387,7 +388,8 @@ class TrainedRun:
 
     def _repr_html_(self) -> str:
         title = f"{self.record.learner} on {self.spec.name}"
-        return run_html(title, self.headline, self.metrics, read_history(self.folder / "history.jsonl"))
+        score = validation_score(self.task, self.spec, self.metrics)
+        return run_html(title, self.headline, self.metrics, read_history(self.folder / "history.jsonl"), score)
 
     def __repr__(self) -> str:
         metric = f"{self.headline} {self.metrics.get(self.headline, 'not measured')}"

@@ -54,7 +54,11 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
         return 0
     over = metrics[trained.headline].over or "samples"
     rows = [[name, metric.text(over)] for name, metric in metrics.items()]
-    print(terminal.table(["metric", f"{args.split}, ± 95 % over {over}"], rows, args.format))
+    has_intervals = any(metric.low is not None for metric in metrics.values())
+    column = f"{args.split}, ± 95 % over {over}" if has_intervals else args.split
+    print(terminal.table(["metric", column], rows, args.format))
+    if args.format != "csv":
+        terminal.print_interval_note(metrics.values())
     return 0
 
 

@@ -122,6 +122,7 @@ def run(arguments: Sequence[str], custom: CustomLearners) -> int:
             terminal.print_json(to_plain(rung))
     else:
         print(ladder_table(result, args.format))
+        terminal.print_interval_note(rung.headline for rung in result.rungs if rung.headline is not None)
         terminal.print_text(f"\n* marks the Pareto frontier of multiply-adds and validation result.\n\n{result.advice}")
         longer = _longer_budget(result)
         if longer:
@@ -226,7 +227,7 @@ def ladder_table(result: Ladder, table_format: str) -> str:
         rows.append(
             [
                 ("* " if rung.on_frontier else "  ") + rung.name,
-                "" if rung.headline is None else str(rung.headline),
+                "" if rung.headline is None else rung.headline.cell,
                 _format_optional(rung.parameters, terminal.format_count),
                 _format_optional(rung.multiply_adds, terminal.format_count),
                 _format_optional(rung.seconds_learning, terminal.format_duration),
@@ -260,7 +261,7 @@ def _print_plan(planned: LadderPlan, budget: float, args: argparse.Namespace) ->
             training += f"; --budget {math.ceil((budget + model.needed) / 60)}m"
         size = f"{model.image_size} px" if model.image_size else ""
         rows.append([model.name, _format_optional(model.needed, terminal.format_duration), size, training])
-    print(terminal.table(["model", "complete training", "images", "plan"], rows, vars(args)["format"]))
+    print(terminal.table(["model", "complete training", "input size", "plan"], rows, vars(args)["format"]))
     if "explain" in args:
         settings = [
             [model.name, flag, format_value(value), reason]

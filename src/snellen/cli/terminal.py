@@ -6,10 +6,14 @@ import contextlib
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from snellen.core.errors import printable, printable_json
 from snellen.report.tables import FORMATS, RowCells, csv_row, table
+
+if TYPE_CHECKING:
+    from snellen.core.views import Metric
 
 __all__ = [
     "FORMATS",
@@ -19,6 +23,7 @@ __all__ = [
     "format_count",
     "format_duration",
     "parse_duration",
+    "print_interval_note",
     "print_json",
     "print_message",
     "print_text",
@@ -40,6 +45,14 @@ def print_message(message: str) -> None:
 def print_text(text: str) -> None:
     """Print text to stdout, with control characters escaped: file names may contain any."""
     print(printable(text))
+
+
+def print_interval_note(metrics: Iterable[Metric]) -> None:
+    """Print why values of a table have no interval, if that is so."""
+    from snellen.core.views import interval_note  # imports torch
+
+    if note := interval_note(metrics):
+        print_text(f"\n{note}")
 
 
 LINE_EVERY = 30.0  # seconds between lines of progress where there is no terminal

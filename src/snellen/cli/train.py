@@ -187,7 +187,9 @@ def print_result(trained: object, *, as_json: bool) -> None:
         return
     order = [trained.headline, *(name for name in metrics if name != trained.headline)]
     over = metrics[trained.headline].over or "samples"
-    print(terminal.table(["metric", f"test, ± 95 % over {over}"], [[name, metrics[name].text(over)] for name in order]))
+    column = f"test, ± 95 % over {over}" if any(metric.low is not None for metric in metrics.values()) else "test"
+    print(terminal.table(["metric", column], [[name, metrics[name].text(over)] for name in order]))
+    terminal.print_interval_note(metrics.values())
     report = trained.folder / "report.html"
     terminal.print_text(f"\nrun:    {trained.folder}")
     if report.exists():
@@ -209,9 +211,10 @@ def print_folds(folds: Folds, *, as_json: bool) -> None:
             }
         )
         return
-    rows = [[f"fold-{number}", str(metric)] for number, metric in enumerate(folds.each, 1)]
+    rows = [[f"fold-{number}", metric.cell] for number, metric in enumerate(folds.each, 1)]
     over = next((metric.over for metric in folds.each if metric.over), "samples")
     print(terminal.table(["fold", f"{folds.headline} (test), ± 95 % over {over}"], rows))
+    terminal.print_interval_note(folds.each)
     terminal.print_text(
         f"\nmean: {folds.mean}, ± 95 % over {len(rows)} folds, corrected for shared training "
         f"samples (Nadeau and Bengio)\n\nruns: {folds.folder}"

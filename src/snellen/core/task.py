@@ -120,6 +120,11 @@ def sample_count(predictions: Predictions, spec: Spec) -> int:
     return len(predictions["ids"])
 
 
+def no_metric(spec: Spec) -> str:
+    """The validation score is no metric."""
+    return ""
+
+
 def no_findings(predictions: Predictions, data: Any, split: str, headline: float | None) -> list[Finding]:
     """Nothing is known that could be wrong with such predictions."""
     return []
@@ -168,6 +173,8 @@ class Task(Generic[X_contra, P_contra]):
         views: predictions to the views of the report.
         export: the model with its predictions as named tensors, for use without Snellen.
         correct: (N,) bool, whether each prediction is right; None where they are more or less wrong.
+        validation_score: name of the metric that is the validation score of a training, negated where lower is
+            better; "": minus a loss.
         display: how a prediction is described and drawn.
         diagnosis: what may be wrong with a run of this task.
         has_target: whether a model predicts a target of the data. False: the samples themselves are the ground truth, a
@@ -199,6 +206,7 @@ class Task(Generic[X_contra, P_contra]):
     unit_noun: str = "samples"
     correct: Callable[[Predictions, Spec], Tensor | None] = not_right_or_wrong
     diagnosis: Diagnosis[X_contra] = Diagnosis()
+    validation_score: Callable[[Spec], str] = no_metric
     has_target: bool = True
     sample: Callable[[P_contra, int, torch.Generator], Tensor] | None = None
     model_views: Callable[[P_contra, X_contra, Spec], list[View]] = no_model_views

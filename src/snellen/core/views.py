@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from snellen.core.detections import MaskRegion
 
 Cell = str | float | int | None
+
+
+NO_INTERVAL = "no interval: "  # begins the reason of a value that has none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,16 @@ class Metric:
     def text(self, over: str) -> str:
         """The value and its interval; also over what it is, where this is not `over`, which the table names."""
         differs = self.low is not None and self.low != self.high and self.over not in ("", over)
-        return f"{self} over {self.over}" if differs else str(self)
+        return f"{self.cell} over {self.over}" if differs else self.cell
+
+    @property
+    def cell(self) -> str:
+        """As a cell of a table, which says below why values have no interval: see `interval_note`."""
+        return str(replace(self, reason="") if self.lacks_interval else self)
+
+    @property
+    def lacks_interval(self) -> bool:
+        return self.value is not None and self.low is None and self.reason.startswith(NO_INTERVAL)
 
     def __str__(self) -> str:
         if self.value is None:
@@ -58,6 +70,12 @@ class Metric:
             low, high = (_digits(end * scale, half) for end in (self.low, self.high))
             return f"{_digits(self.value * scale, precision)} ({low} to {high}){unit}"
         return f"{_digits(self.value * scale, half)} ± {_digits(half, half)}{unit}"
+
+
+def interval_note(metrics: Iterable[Metric]) -> str:
+    """Why values in a table have no interval, as a sentence below it; "" if all have one, or another reason."""
+    reasons = list(dict.fromkeys(m.reason.removeprefix(NO_INTERVAL) for m in metrics if m.lacks_interval))
+    return f"{NO_INTERVAL.capitalize()}{'; '.join(reasons)}." if reasons else ""
 
 
 def _digits(value: float, half: float | None = None) -> str:

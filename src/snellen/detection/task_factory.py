@@ -35,6 +35,7 @@ def detection_task(
         question=question,
         default=lambda spec: default,
         headline=lambda spec: evaluation.headline(iou_types),
+        validation_score=lambda spec: evaluation.headline(iou_types),
         applies_to=applies_to,
         predict=partial(prediction.predict, iou_types),
         measure=partial(evaluation.measure, iou_types),

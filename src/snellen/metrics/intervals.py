@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snellen.core.random import generator
-from snellen.core.views import Metric
+from snellen.core.views import NO_INTERVAL, Metric
 
 LEVEL = 0.05  # of tests; the intervals are of 1 − LEVEL
 Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
@@ -242,7 +242,7 @@ def add_interval(metric: Metric, statistic: Callable[[Tensor], Tensor], count: i
         statistic, count, draws: see `resampled_values`.
     """
     if count < MIN_SAMPLES:
-        reason = f"no interval: fewer than {MIN_SAMPLES} {metric.over}"
+        reason = f"{NO_INTERVAL}fewer than {MIN_SAMPLES} {metric.over}"
         return dataclasses.replace(metric, over="", reason=reason)
     return with_percentiles(metric, resampled_values(statistic, count, draws), count)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.random import generator
-from snellen.core.views import Metric
+from snellen.core.views import NO_INTERVAL, Metric
 from snellen.metrics.intervals import MIN_SAMPLES, resampled_values, statistic_of_sums, with_percentiles
 
 DIRECTIONS = ("horizontal", "vertical", "permuted")
@@ -149,5 +149,5 @@ def _metric(value: float, draws: Tensor | None, count: int, over: str) -> Metric
         return Metric(value=None, reason="these pixels have one value")
     metric = Metric(value=value, over=over, ratio_scale=False)
     if draws is None:
-        return dataclasses.replace(metric, over="", reason=f"no interval: fewer than {MIN_SAMPLES} {over}")
+        return dataclasses.replace(metric, over="", reason=f"{NO_INTERVAL}fewer than {MIN_SAMPLES} {over}")
     return with_percentiles(metric, draws, count)

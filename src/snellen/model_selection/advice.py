@@ -10,8 +10,8 @@ from torch import Tensor
 
 from snellen.api import TrainedRun
 from snellen.core import file_io
-from snellen.core.spec import Labels
-from snellen.core.views import Metric
+from snellen.core.spec import Future, Labels
+from snellen.core.views import NO_INTERVAL, Metric
 from snellen.metrics.intervals import LEVEL, MIN_SAMPLES, Z, resampled_values, with_percentiles
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
 from snellen.model_selection.paired_test import (
@@ -50,12 +50,14 @@ def select_best_run(
     The cost is what a prediction takes: multiply-adds, then parameters; of equal cost models with probabilities first.
     """
     values: dict[str, float] = {}
+    too_few = ""
     costs: dict[str, tuple[int, int, bool]] = {}
     for name, run in trained.items():
         stored = file_io.read_json(run.folder / "metrics.json")
         metric, cost = stored["splits"]["val"][headline], stored["cost"]
         if metric["value"] is not None:
             values[name] = metric["value"] if metric["higher_is_better"] else -metric["value"]
+            too_few = too_few or metric.get("reason", "").partition(NO_INTERVAL)[2]
             has_probabilities = getattr(run.model, "probabilistic", True)
             costs[name] = (cost.get("multiply_adds") or 0, cost.get("parameters") or 0, not has_probabilities)
     # Of equally many multiply-adds the best first: the others are not on the frontier.
@@ -71,6 +73,10 @@ def select_best_run(
     def loss(name: str, best: str) -> Loss:
         return headline_loss(predictions[name], predictions[best], headline)
 
+    if too_few:
+        is_forecast = any(isinstance(run.spec.target, Future) for run in predictions.values())
+        remedy = "Give a shorter --horizon or --window, or more data." if is_forecast else "Give more data."
+        return without_intervals(values, shortened, f"{too_few}, too few for an interval. {remedy}")
     if not any(isinstance(run.spec.target, Labels) for run in predictions.values()):
         if all(run.task.has_target for run in predictions.values()):
             return select_best(values, errors, loss=loss, shortened=shortened)
@@ -83,6 +89,30 @@ def select_best_run(
         return exchange_p_value(predictions[first], predictions[second], draws)
 
     return select_best(values, errors, exchange, loss, shortened)
+
+
+def without_intervals(
+    values: Mapping[str, float], shortened: Collection[str], reason: str
+) -> tuple[str | None, str | None, str]:
+    """The best model on validation, twice, and the advice where no difference between models can be tested.
+
+    Args:
+        values, shortened: see `select_best`. reason: why there are no intervals, and what helps.
+    """
+    best, *rest = sorted(values, key=lambda name: -values[name])
+    equal = [name for name in rest if values[name] == values[best]]
+    if best == "baseline":
+        advice = "No model is better than the baseline on the validation split"
+    elif equal:
+        advice = f"Use {best}: no model has a better result on the validation split, and every other of that result "
+        advice += "costs more"
+    else:
+        advice = f"Use {best}: it has the best result on the validation split"
+    untrained = [name for name in shortened if name not in values]
+    cut = [name for name in shortened if name in values]
+    missing = f" Not compared, as the time was too short: {', '.join(untrained)}." if untrained else ""
+    missing = (f" Too little time for the complete training: {', '.join(cut)}." if cut else "") + missing
+    return best, best, f"{advice}. This is not proven: that split has {reason}{missing}"
 
 
 def headline_loss(model: RunPredictions, best: RunPredictions, headline: str) -> Loss:
@@ -173,7 +203,7 @@ def select_best(
         cheaper = set(names[: names.index(best)])
         complete = cheaper - set(shortened)
         which = "cheaper model" if complete == cheaper else "cheaper model that had enough time"
-        every = f", and every {which} is {'significantly ' if complete <= worse else ''}worse" if complete else ""
+        every = f", and every {which} {_how_much_worse(complete - worse, losses)}" if complete else ""
         advice = f"Use {best}: it has the best result on the validation split{every}."
     else:
         lost = losses[advised]
@@ -187,6 +217,16 @@ def select_best(
     if advised == "baseline" and shortened:  # they are named already
         missing = ""
     return best, advised, f"{advice} {_runner_up(best, advised, rest, values, worse, shortened)}".rstrip() + missing
+
+
+def _how_much_worse(insignificant: Collection[str], losses: Mapping[str, Loss]) -> str:
+    """By how much all cheaper models are worse, some of them not significantly."""
+    if not insignificant:
+        return "is significantly worse"
+    far = {name for name in insignificant if losses[name].value > losses[name].standard_error + ROUNDING}
+    parts = ["is more than one standard error worse"] if far else []
+    parts += [f"has over {100 * MAX_MORE_ERRORS:.0f} % more errors"] if len(far) < len(insignificant) else []
+    return " or ".join(parts)
 
 
 def _runner_up(

@@ -291,6 +291,7 @@ def _write_page(result: Ladder, data: Experience, best_sections: str, plan: Mapp
         data_section(data),
         result.overrun,
         plan=plan,
+        resized="spectrograms" if data.spec.modality == "audio" else "images",
     )
     file_io.write_text(result.folder / "report.html", page)
 
@@ -317,6 +318,7 @@ def _write_page_so_far(
         data_section(data),
         split="validation",
         plan=training.plan.parts,
+        resized="spectrograms" if data.spec.modality == "audio" else "images",
     )
     file_io.write_text(training.folder / "report.html", page)
 

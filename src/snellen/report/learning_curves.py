@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snellen.core.views import Plot, Series, View
+from snellen.core.spec import Spec
+from snellen.core.task import Task
+from snellen.core.views import Metric, Plot, Series, View
 
 MAX_POINTS = 300  # of a curve
 SMOOTHING_WINDOWS = 50  # a noisy scalar is a running mean over 1/50 of the steps
@@ -56,17 +58,25 @@ def running_mean(values: Sequence[float], width: int) -> list[float]:
     return means
 
 
-def learning_curves(history: Sequence[HistoryRow]) -> list[View]:
-    """One plot per scalar: the smoothed loss, the validation score, the learning rate and any other logged scalar."""
+def learning_curves(history: Sequence[HistoryRow], score: str = "", unit: str = "") -> list[View]:
+    """One plot per scalar: the smoothed loss, the validation score, the learning rate and any other logged scalar.
+
+    Args:
+        score: the metric that is the validation score, negated where lower is better; "": none, or unknown.
+        unit: of that metric.
+    """
     keys = list(dict.fromkeys(key for row in history for key in row if key not in ("loop", "step")))
     order = [key for key in TITLES if key in keys] + [key for key in keys if key not in TITLES]
     plots: list[View] = []
     for key in order:
         steps, values = scalar_series(history, key)
         title, axis, caption = TITLES.get(key, (key, key, ""))
-        if key == "score" and min(values) < 0:  # minus a loss
-            values = [-value for value in values]
-            title, axis = "Validation loss", "loss (lower is better)"
+        if key == "score":
+            is_error = min(values) < 0  # minus a loss or an error
+            values = [-value for value in values] if is_error else values
+            title = f"Validation {score or ('loss' if is_error else 'score')}"
+            named = f"{score}{f' [{unit}]' if unit else ''}" if score else "loss" if is_error else "score"
+            axis = f"{named} ({'lower' if is_error else 'higher'} is better)"
         if key in SMOOTHED:
             values = running_mean(values, max(1, len(values) // SMOOTHING_WINDOWS))
         steps, values = _subsample(steps), _subsample(values)
@@ -85,6 +95,12 @@ def learning_curves(history: Sequence[HistoryRow]) -> list[View]:
             )
         )
     return plots
+
+
+def validation_score(task: Task[Any, Any], spec: Spec, metrics: Mapping[str, Metric]) -> tuple[str, str]:
+    """The metric that is the validation score, and its unit; ("", "") for minus a loss."""
+    name = task.validation_score(spec)
+    return name, metrics[name].unit if name in metrics else ""
 
 
 def _subsample(values: list[float]) -> list[float]:

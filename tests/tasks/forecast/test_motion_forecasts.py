@@ -13,7 +13,7 @@ import snellen
 from snellen.api import RunOptions
 from snellen.cli.main import main
 from snellen.core.spec import Future, Input, Skeleton, Spec
-from snellen.core.views import Motion
+from snellen.core.views import Motion, Table
 from snellen.data.formats import OpenOptions
 from snellen.data.open_dataset import dataset
 from snellen.metrics.motion import euler_angle_error, mean_joint_distance
@@ -167,6 +167,10 @@ def test_a_run_on_motion_has_errors_by_horizon_and_skeletons(
     assert main(["predict", str(tmp_path / "run"), str(tmp_path / "walk" / "0.txt")]) == 0
     assert '"lfemur x"' in capsys.readouterr().out
     views = TASK.views(run.predictions("test"), data, data.spec)
+    worst = next(view for view in views if isinstance(view, Table) and view.title == "Worst windows")
+    assert worst.columns == ["window", "MPJPE [mm]", "of the last value [mm]", "skill", "joint with the largest error"]
+    skeleton = data.spec.target.skeleton  # type: ignore[union-attr]
+    assert {row[-1] for row in worst.rows} <= set(skeleton.joints[1:])  # type: ignore[union-attr]  # not the root
     motion = [view for view in views if isinstance(view, Motion)]
     assert [track.start for track in motion[0].tracks] == [0, 3]
     assert [len(track.positions) for track in motion[0].tracks] == [8, 5]

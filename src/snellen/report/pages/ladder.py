@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from snellen.core.views import Metric, Plot, Series
+from snellen.core.views import Metric, Plot, Series, interval_note
 from snellen.report import view_html
 from snellen.report.html_text import (
     escape,
@@ -70,6 +70,7 @@ def ladder_page(
     remark: str = "",
     split: Literal["test", "validation"] = "test",
     plan: Mapping[str, Any] = MappingProxyType({}),
+    resized: str = "images",
 ) -> str:
     """The report page of a ladder.
 
@@ -82,6 +83,7 @@ def ladder_page(
         remark: a sentence below the advice.
         split: of the headline metrics; "validation" in a ladder that was stopped.
         plan: the plan of `ladder.json`.
+        resized: what the models read at a smaller size; of recordings these are spectrograms.
     """
     trained = sum(rung.headline is not None for rung in rungs)
     subject = f"{trained} model{'s' if trained != 1 else ''}, from simple to complex"
@@ -91,7 +93,7 @@ def ladder_page(
         title,
         subject,
         header,
-        "\n".join([ladder_sections(headline, rungs, split), plan_section(plan), best_sections, data_sections]),
+        "\n".join([ladder_sections(headline, rungs, split), plan_section(plan, resized), best_sections, data_sections]),
     )
 
 
@@ -101,6 +103,7 @@ def ladder_sections(headline: str, rungs: Sequence[Rung], split: str = "test") -
     over = next((rung.headline.over for rung in measured if rung.headline and rung.headline.over), "")
     frontier = "● marks the Pareto frontier of multiply-adds and validation result."
     caption = f"± is half the width of the 95 % confidence interval over {over}. {frontier}" if over else frontier
+    caption = f"{interval_note(rung.headline for rung in measured if rung.headline is not None)} {caption}".strip()
     plots = "".join(
         view_html.html(plot)
         for plot in (
@@ -119,7 +122,7 @@ def ladder_sections(headline: str, rungs: Sequence[Rung], split: str = "test") -
     )
 
 
-def plan_section(plan: Mapping[str, Any]) -> str:
+def plan_section(plan: Mapping[str, Any], resized: str = "images") -> str:
     """The table of the models that were planned from their measured time; "" if all were trained at once."""
     needed = {**plan.get("first", {}), **plan.get("needed", {})}
     if not needed:
@@ -135,7 +138,7 @@ def plan_section(plan: Mapping[str, Any]) -> str:
 
     columns = {
         "complete training": [format_duration(seconds) for seconds, _ in needed.values()],
-        "images reduced to": [f"{pixels} px" if pixels else "" for _, pixels in needed.values()],
+        f"{resized} reduced to": [f"{pixels} px" if pixels else "" for _, pixels in needed.values()],
         "pilot": [seconds_of("pilots", name) for name in needed],
         "final training": [seconds_of("finals", name) for name in needed],
         "trained longer": [", ".join(longer.get(name, [])) for name in needed],
@@ -227,7 +230,7 @@ def _row(rung: Rung, columns: Sequence[str]) -> str:
         else ""
     )
     cells = [
-        escape_nowrap(str(rung.headline)),
+        escape_nowrap(rung.headline.cell),
         "–" if rung.parameters is None else format_count(rung.parameters),
         "–" if rung.multiply_adds is None else format_count(rung.multiply_adds),
         "–" if rung.seconds_learning is None else format_duration(rung.seconds_learning),

@@ -28,7 +28,7 @@ def model_card(summary: RunSummary) -> str:
     verdict, _ = baseline_verdict(
         summary.headline, summary.headline_metric, baseline, display.baseline(spec), summary.baseline_gain
     )
-    rows = "".join(f"| {escape_markdown(key)} | {escape_markdown(str(metric))} |\n" for key, metric in metrics.items())
+    rows = "".join(f"| {escape_markdown(key)} | {escape_markdown(metric.cell)} |\n" for key, metric in metrics.items())
     findings = "".join(
         f"- {escape_markdown(finding.text)}\n" for finding in [*summary.findings, *summary.data.findings]
     )

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from snellen.core import settings as core_settings
 from snellen.core.experience import Experience
-from snellen.core.views import Cell, Finding, ImageGrid, Metric, Motion, Plot, Sound, Table, View
+from snellen.core.views import Cell, Finding, ImageGrid, Metric, Motion, Plot, Sound, Table, View, interval_note
 from snellen.data.dataset import SPLITS
 from snellen.data.experience import is_annotated, samples_of
 from snellen.data.formats import OpenOptions
@@ -25,7 +25,7 @@ from snellen.report.html_text import (
     format_number,
 )
 from snellen.report.image_statistics import correlation_plot, dataset_correlation
-from snellen.report.learning_curves import learning_curves
+from snellen.report.learning_curves import learning_curves, validation_score
 from snellen.report.pages.layout import Section, join_sections
 from snellen.report.pages.run_summary import RunSummary
 from snellen.report.pages.verdicts import SPLITS as SPLIT_WORDS
@@ -44,6 +44,7 @@ DENSE_AND_DETECTION_CHECKS = (  # for targets with positions in the image
 
 def model_sections(summary: RunSummary) -> str:
     """Sections on the model: diagnosis, worst predictions, learning curves, views of the task and of the learner."""
+    metrics = summary.metrics[summary.split]
     worst = [view for view in summary.views if is_worst_view(view)]
     others = [view for view in summary.views if not is_worst_view(view)]
     lead = worst[0].caption if worst else ""
@@ -54,7 +55,9 @@ def model_sections(summary: RunSummary) -> str:
             Section(title="Worst predictions", body="".join(map(view_html.html, worst)), lead=lead),
             Section(
                 title="Learning curves",
-                body=plot_row_html(learning_curves(summary.history)),
+                body=plot_row_html(
+                    learning_curves(summary.history, *validation_score(summary.task, summary.record.spec, metrics))
+                ),
                 lead=training_note(summary.notes),
             ),
             Section(title="Predictions in detail", body=views_html(others)),
@@ -222,10 +225,10 @@ def metrics_html(metrics: Mapping[str, Mapping[str, Metric]], baseline: Mapping[
         columns.append(f"baseline, {SPLIT_WORDS[split]}")
     over = next((metric.over for named in by_split for metric in named.values() if metric.over), "samples")
     rows: list[list[Cell]] = [[key, *(_metric_text(named.get(key), over) for named in by_split)] for key in names]
-    caption = (
-        f"± is half the width of the 95 % confidence interval over {over}. Values without an interval have none "
-        "computed."
-    )
+    every = [metric for named in by_split for metric in named.values()]
+    has_intervals = any(metric.low is not None for metric in every)
+    caption = f"± is half the width of the 95 % confidence interval over {over}. " if has_intervals else ""
+    caption += interval_note(every) or ("Values without an interval have none computed.")
     return view_html.html(Table(title="", columns=columns, rows=rows, caption=caption))
 
 

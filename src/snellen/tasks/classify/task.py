@@ -231,6 +231,7 @@ TASK: Task[Dataset[Labelled], Classifier] = Task(
     question="Which class belongs to each sample?",
     default=default,
     headline=headline,
+    validation_score=lambda spec: "" if isinstance(spec.target, Labels) else headline(spec),
     applies_to=lambda spec: isinstance(spec.target, Classes | Labels),
     predict=predict,
     measure=measure,

@@ -130,15 +130,20 @@ def _motion(
     )
 
 
+def joint_distances(forecast: Tensor, truth: Tensor, skeleton: Skeleton) -> Tensor:
+    """(..., J) distances of the joints of (..., D) poses from their true positions, the roots moved together."""
+    positions, true = poses.positions(forecast, skeleton), poses.positions(truth, skeleton)
+    difference = positions - positions[..., :1, :] - true + true[..., :1, :]
+    distances: Tensor = torch.linalg.vector_norm(difference, dim=-1)
+    return distances
+
+
 def _by_joint(predictions: Predictions, spec: Spec, skeleton: Skeleton) -> Table:
     """Mean distances at the last step, of the roots moved together."""
     last = forecasting.last_value(predictions["recent"], predictions["truth"].shape[1])
     columns = []
-    truth = poses.positions(predictions["truth"][:, -1], skeleton)
     for forecast in (predictions["said"], last):
-        positions = poses.positions(forecast[:, -1], skeleton)
-        distance = (positions - positions[:, :1] - truth + truth[:, :1]).norm(dim=-1)
-        columns.append(distance.mean(0))
+        columns.append(joint_distances(forecast[:, -1], predictions["truth"][:, -1], skeleton).mean(0))
     own, reference = columns
     order = [j for j in torch.argsort(own, descending=True, stable=True).tolist() if float(reference[j]) > 0]
     unit = _unit(skeleton.unit)

@@ -40,6 +40,12 @@ def headline(spec: Spec) -> str:
     return MPJPE if skeleton.has_positions else EULER
 
 
+def headline_unit(spec: Spec) -> str:
+    """Unit of the headline; "" for features, which may have several."""
+    skeleton = future(spec).skeleton
+    return "" if skeleton is None else skeleton.unit if skeleton.has_positions else "rad"
+
+
 def headline_errors(forecast: Tensor, truth: Tensor, spec: Spec) -> Tensor:
     """(N, H) errors of the headline, of (N, H, D) forecasts and truth in the user's units."""
     return _named(forecast, truth, spec, headline(spec)).values

@@ -227,6 +227,7 @@ TASK: Task[Dataset[Labelled], Any] = Task(
     question="What are the next steps of each recording?",
     default=lambda spec: "gru",
     headline=headline,
+    validation_score=headline,
     applies_to=lambda spec: isinstance(spec.target, Future),
     predict=predict,
     measure=measure,

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from snellen.core.spec import Spec
 from snellen.core.task import Predictions
-from snellen.core.views import Plot, Series, Table, View
+from snellen.core.views import Cell, Plot, Series, Table, View
 from snellen.data.dataset import Dataset, Labelled
 from snellen.metrics import forecasting, scaled_errors
 from snellen.tasks.forecast.display import future, steps_text
 from snellen.tasks.forecast.interval_views import coverage_views, fan_chart, past_errors, time_axis
-from snellen.tasks.forecast.motion_views import motion_views
-from snellen.tasks.forecast.step_errors import headline, headline_errors
+from snellen.tasks.forecast.motion_views import joint_distances, motion_views
+from snellen.tasks.forecast.step_errors import headline, headline_errors, headline_unit
 
 MAX_FEATURES = 12  # of the table of errors by feature
 MAX_PLOTS = 3  # forecasts shown beside the truth
@@ -144,21 +144,31 @@ def _by_feature(errors: Tensor, last_errors: Tensor, spec: Spec) -> Table:
 
 
 def _worst_windows(predictions: Predictions, rows: Tensor, data: Dataset[Labelled], spec: Spec) -> Table:
-    cells = []
+    cells: list[list[Cell]] = []
     truth = predictions["truth"]
     last = forecasting.last_value(predictions["recent"], truth.shape[1])
     own_errors, last_errors = (
         headline_errors(f[rows], truth[rows], spec).mean(1).tolist() for f in (predictions["said"], last)
     )
-    errors = (predictions["said"] - truth).abs()
-    for row, own, reference in zip(rows.tolist(), own_errors, last_errors, strict=True):
-        worst = future(spec).names[_worst_feature(errors, row)]
-        cells.append(
-            [data.name(int(predictions["ids"][row])), f"{own:.4g}", f"{reference:.4g}", _skill(own, reference), worst]
-        )
+    skeleton = future(spec).skeleton
+    if skeleton is None:
+        part = ["feature with the largest error"]
+        errors = (predictions["said"][rows] - truth[rows]).abs().mean(1)  # (W, D)
+        worst = [[future(spec).names[k]] for k in errors.argmax(1).tolist()]
+    elif skeleton.has_positions:
+        part = ["joint with the largest error"]
+        distances = joint_distances(predictions["said"][rows], truth[rows], skeleton).mean(1)  # (W, J)
+        worst = [[skeleton.joints[k]] for k in distances.argmax(1).tolist()]
+    else:
+        part, worst = [], [[] for _ in rows]
+    for row, own, reference, name in zip(rows.tolist(), own_errors, last_errors, worst, strict=True):
+        window = data.name(int(predictions["ids"][row]))
+        cells.append([window, f"{own:.4g}", f"{reference:.4g}", _skill(own, reference), *name])
+    unit = headline_unit(spec)
+    shown = f" [{unit}]" if unit else ""
     return Table(
         title="Worst windows",
-        columns=["window", headline(spec), "of the last value", "skill", "feature with the largest error"],
+        columns=["window", f"{headline(spec)}{shown}", f"of the last value{shown}", "skill", *part],
         rows=cells,
         caption="The largest errors first; of windows that overlap, the one with the largest error.",
     )

@@ -198,6 +198,7 @@ TASK: Task[Dataset[Labelled], Segmenter] = Task(
     question="Which class belongs to each pixel, step or voxel?",
     default=lambda spec: DEFAULTS.get(spec.modality, "baseline"),
     headline=lambda spec: "mean IoU",
+    validation_score=lambda spec: "mean IoU",
     applies_to=lambda spec: isinstance(spec.target, PixelClasses),
     predict=predict,
     measure=measure,
