@@ -50,10 +50,10 @@ def flags_of(verb: str) -> set[str]:
     return {"--debug", *re.findall(r"--[a-z][a-z-]*", out.getvalue())}
 
 
-def settings() -> dict[str, dict[str, Setting]]:
-    """Model -> flag -> setting, over all tasks."""
+def settings(named: str | None) -> dict[str, dict[str, Setting]]:
+    """Model -> flag -> setting, of the task that is named; over all tasks for None."""
     found: dict[str, dict[str, Setting]] = {}
-    for task in catalog.tasks().values():
+    for task in [task for name, task in catalog.tasks().items() if named in (None, name)]:
         for entry in task.learners:
             found.setdefault(entry.name, {}).update({setting.flag: setting for setting in entry.settings})
     return found
@@ -72,7 +72,7 @@ def complaint(words: list[str], added: set[str]) -> str | None:
     if words[0] not in VERBS and not data:
         return f"{words[0]} is neither a verb nor data"
     given = dict(zip(words, [*words[1:], ""], strict=True))
-    models = settings()
+    models = settings(given["--task"] if given.get("--task") in catalog.tasks() else None)
     model = given.get("--model")
     if model is not None and not model.isupper() and model not in {*models, *added}:
         return f"no model is called {model}"

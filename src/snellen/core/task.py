@@ -16,6 +16,7 @@ from snellen.core.views import AnnotatedImage, Finding, Mark, Metric, View
 X_contra = TypeVar("X_contra", contravariant=True)  # the data: Dataset[Labelled], an environment ...
 P_contra = TypeVar("P_contra", contravariant=True)  # the task's Protocol; never bound to nn.Module
 
+SAMPLES = "samples"
 PredictionDict = dict[str, Any]  # one sample as plain data: what `predict` prints and `serve` returns
 
 # Predictions for every sample of a split with the ground truth, stored in a file. "ids" and "truth" are always present.
@@ -203,7 +204,7 @@ class Task(Generic[X_contra, P_contra]):
     export: Callable[[P_contra, Spec], ExportedModel]
     display: Display
     unit_count: Callable[[Predictions, Spec], int] = sample_count
-    unit_noun: str = "samples"
+    unit_noun: str = SAMPLES
     correct: Callable[[Predictions, Spec], Tensor | None] = not_right_or_wrong
     diagnosis: Diagnosis[X_contra] = Diagnosis()
     validation_score: Callable[[Spec], str] = no_metric

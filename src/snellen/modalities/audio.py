@@ -230,6 +230,7 @@ AUDIO = Modality(
     length_unit="s",
     sound=sound,
     max_shown=MAX_SHOWN,
+    resized="spectrograms",
     label=lambda x, spec_input: f", {length_of(x) / (spec_input.rate or 1.0):.2f} s",
     drawing_note="Log-mel spectrograms in dB; 0 dB is a sine of full scale.",
 )

@@ -80,6 +80,7 @@ class Modality:
         draw: a sample and its input to an image (C, H, W) that shows it; None: it is not drawn.
         sound: a sample, its input, a caption and whether the prediction is right to a recording with waveform and
             spectrogram, in place of an image; None: samples are no sound.
+        resized: what networks for images resize, in the plural.
         max_shown: number of samples that a view of single samples shows at most; None: no limit.
         label: a sample and its input to text after the name of a drawn sample.
         drawing_note: sentence on what is drawn, where it is not the sample itself.
@@ -107,6 +108,7 @@ class Modality:
     sample_writers: Mapping[str, Callable[[Path, Tensor, Input], None]] = field(default_factory=dict)
     draw: Callable[[Tensor, Input], Tensor] | None = None
     sound: Callable[[Tensor, Input, str, bool | None], SoundClip] | None = None
+    resized: str = "images"
     max_shown: int | None = None
     label: Callable[[Tensor, Input], str] = lambda x, spec_input: ""
     drawing_note: str = ""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from snellen.api import TrainedRun
 from snellen.core import file_io
-from snellen.core.spec import Future, Labels
+from snellen.core.spec import Labels
+from snellen.core.task import SAMPLES
 from snellen.core.views import NO_INTERVAL, Metric
 from snellen.metrics.intervals import LEVEL, MIN_SAMPLES, Z, resampled_values, with_percentiles
 from snellen.metrics.significance import SUFFICIENT, mcnemar, paired_t_test
@@ -74,8 +75,8 @@ def select_best_run(
         return headline_loss(predictions[name], predictions[best], headline)
 
     if too_few:
-        is_forecast = any(isinstance(run.spec.target, Future) for run in predictions.values())
-        remedy = "Give a shorter --horizon or --window, or more data." if is_forecast else "Give more data."
+        in_blocks = any(run.task.unit_noun != SAMPLES for run in predictions.values())  # of overlapping windows
+        remedy = "Give a shorter --horizon or --window, or more data." if in_blocks else "Give more data."
         return without_intervals(values, shortened, f"{too_few}, too few for an interval. {remedy}")
     if not any(isinstance(run.spec.target, Labels) for run in predictions.values()):
         if all(run.task.has_target for run in predictions.values()):

@@ -27,6 +27,7 @@ from snellen.core.spec import Spec, as_stored
 from snellen.data.experience import open_experience, with_deferred_findings
 from snellen.data.formats import options_of_task
 from snellen.data.splits import ROUNDING
+from snellen.modalities import modality_of
 from snellen.model_selection.advice import select_best_run, with_frontier
 from snellen.model_selection.ladder_training import LadderTraining, reserve
 from snellen.model_selection.rung_training import why_unsupported
@@ -291,7 +292,7 @@ def _write_page(result: Ladder, data: Experience, best_sections: str, plan: Mapp
         data_section(data),
         result.overrun,
         plan=plan,
-        resized="spectrograms" if data.spec.modality == "audio" else "images",
+        resized=modality_of(data.spec).resized,
     )
     file_io.write_text(result.folder / "report.html", page)
 
@@ -318,7 +319,7 @@ def _write_page_so_far(
         data_section(data),
         split="validation",
         plan=training.plan.parts,
-        resized="spectrograms" if data.spec.modality == "audio" else "images",
+        resized=modality_of(data.spec).resized,
     )
     file_io.write_text(training.folder / "report.html", page)
 
