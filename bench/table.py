@@ -69,7 +69,8 @@ INTERVAL_NOTE = "± is half the width of the 95 % confidence interval of the mea
 
 def page() -> str:
     parts = [HEAD]
-    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    read = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    results = {name: one for name, one in read.items() if "bench" in one}  # others are tables of a guide page
     for name in sorted(results, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER)):
         special = {
             "ladder": ladder_section,

@@ -28,7 +28,7 @@ ERRORS = [  # arguments, exit code, part of the cause, part of the remedy
     (["train", "mnist"], 3, "mnist", "snellen get mnist"),
     (["train", "moons", "--model", "sofmax"], 2, "'sofmax'", "softmax"),
     (["train", "moons", "--model", "least-squares"], 2, "it is a model of regress", "Known"),
-    (["train", "moons", "--model", "lenet"], 2, "lenet reads image, not vector", "softmax"),
+    (["train", "moons", "--model", "lenet"], 2, "lenet reads audio or image, not vector", "softmax"),
     (["train", "moons", "--task", "clasify"], 2, "'clasify'", "classify"),
     (["train", "moons", "--task", "regress"], 2, "no target for regress", "classify"),
     (["moons", "--models", "lda,sofmax"], 2, "'sofmax'", "softmax"),

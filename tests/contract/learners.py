@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,17 +141,18 @@ def sequence_dataset(regress: bool) -> Dataset[Labelled]:
 
 
 @functools.cache
-def forecast_dataset() -> Dataset[Labelled]:
-    """Two sinusoids with noise, one recording of 600 steps, split in time."""
+def forecast_dataset(season: int | None = None) -> Dataset[Labelled]:
+    """Two sinusoids with noise, of a season if there is one, one recording of 600 steps, split in time."""
     generator = torch.Generator().manual_seed(0)
     t = torch.arange(600, dtype=torch.float64)
-    values = torch.stack([torch.sin(t / 5), torch.cos(t / 8)], 1)
+    rates = (1 / 5, 1 / 8) if season is None else (2 * math.pi / season, 4 * math.pi / season)
+    values = torch.stack([torch.sin(rates[0] * t), torch.cos(rates[1] * t)], 1)
     values = values + 0.02 * torch.randn(600, 2, generator=generator, dtype=torch.float64)
     source = RecordingWindows(values, [600], ["wave"], 10, 4)
     raw = RawDataset(
         source=source,
         inputs={"sequence": Input(modality="sequence", shape=(10, 2), dtype="float64")},
-        target=Future(names=("sine", "cosine"), steps=4),
+        target=Future(names=("sine", "cosine"), steps=4, season=season),
         truth=source.future(np.arange(len(source))),
         given_splits=split_in_time(source, (0.6, 0.2, 0.2)),
         recognised_as="waves",
@@ -268,7 +270,7 @@ def data_for(learner: Learner[Any, Any, Any]) -> Experience:
         (modality,) = learner.accepts
         return PLACED_DATA[modality](learner.task.name == "dense-regress")
     if learner.task.name == "forecast":
-        return forecast_dataset()
+        return forecast_dataset(8 if learner.name == "seasonal-naive" else None)
     if learner.task.name == "joint":
         return with_both_targets(*(_data_for(learner, regress) for regress in (False, True)))
     if learner.task.name == "generate":  # the columns of the table are independent, as the baseline says

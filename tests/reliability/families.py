@@ -25,7 +25,8 @@ from snellen.data.dataset import Dataset, Labelled, RawDataset
 from snellen.data.flat_sequences import sequence_source
 from snellen.data.formats import OpenOptions
 from snellen.data.formats.recording_splits import Recording
-from snellen.data.formats.recordings import Recordings, windows_of
+from snellen.data.formats.recordings import windows_of
+from snellen.data.formats.recordings_read import RecordingsRead
 from snellen.data.open_dataset import assemble
 from snellen.data.source import ArraySource
 from snellen.nn.layers import Standardize
@@ -82,7 +83,7 @@ def recorded_waves(seed: int = 5) -> Dataset[Labelled]:
         )
         for k in range(8)
     ]
-    read = Recordings(recordings=recordings, names=("a", "b"), description="waves", files=8)
+    read = RecordingsRead(recordings=recordings, names=("a", "b"), description="waves", files=8)
     return assemble(windows_of("waves", read, OpenOptions(window=6, horizon=3, stride=4)), "waves", seed, None)
 
 

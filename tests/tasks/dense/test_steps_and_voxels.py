@@ -123,7 +123,7 @@ def test_training_ignores_the_steps_after_the_end(tmp_path: Path) -> None:
         longer = torch.cat([data.image(0), torch.full((5, 2), torch.nan)])
         assert run.predict(longer) == run.predict(data.image(0)) == run.predict(data.image(0)[:9])
         with pytest.raises(UsageError, match="several lengths"):
-            run.export("onnx", tmp_path / "no.onnx")
+            run.export("torch", tmp_path / "no.pt2")
 
 
 @pytest.mark.parametrize(
