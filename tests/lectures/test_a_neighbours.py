@@ -124,7 +124,7 @@ def test_a14_svm_on_digits_matches_scikit_learn(kernel: str, gamma: float | None
     from sklearn.svm import SVC
 
     data, x, y, *_ = digits_splits()
-    run = train(data, model="svm", kernel=kernel, gamma=gamma, out=tmp_path / "run")
+    run = train(data, model="svm", kernel=kernel, out=tmp_path / "run", **({} if gamma is None else {"gamma": gamma}))
     assert isinstance(run.model, SupportVectors)
     train_samples, test_samples = (data.samples(split) for split in ("train", "test"))
     inputs = run.model.flatten_features(train_samples.take(torch.arange(len(train_samples))).x)

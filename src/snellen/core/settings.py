@@ -337,7 +337,7 @@ def resolve(cls: type[C], typed: Mapping[str, Any], suggested: Mapping[str, Sugg
 
 
 def check_effects(chosen: Any, typed: Mapping[str, Any]) -> None:
-    """Check that every typed setting but None, which is "auto", has an effect on the model, see `EffectiveIf`.
+    """Check that every typed setting has an effect on the model, see `EffectiveIf`.
 
     Args:
         chosen: the resolved settings.
@@ -347,7 +347,7 @@ def check_effects(chosen: Any, typed: Mapping[str, Any]) -> None:
     known = {setting.name: setting for setting in flatten(type(chosen), chosen, help=False)}
     for name in typed:
         condition = known[name].effective_if if name in known else None
-        if condition is None or known[condition.name].default in condition.values or typed[name] is None:
+        if condition is None or known[condition.name].default in condition.values:
             continue
         other = known[condition.name]
         needed = " or ".join(other.argument(value) for value in condition.values)
