@@ -22,6 +22,7 @@ from snellen.data.decode.image_files import ImageFiles
 from snellen.data.source import BadSamples, Skipped, Source
 from snellen.data.splits import make_splits
 
+FEW_NAMES = 3
 MAX_NAMES = 5  # names in a message; all are in `Finding.where`
 MIN_CLASS_RATIO = 0.2  # smaller classes, relative to the largest, are reported
 MIN_SAMPLES, MIN_TEST_SAMPLES_PER_CLASS = 1000, 20  # fewer are reported
@@ -405,3 +406,17 @@ def describe_pairs(raw: RawDataset, pairs: Sequence[Pair]) -> str:
 def and_more(count: int) -> str:
     """Suffix of a list of the first `MAX_NAMES` of `count` names."""
     return f" and {count - MAX_NAMES} more" if count > MAX_NAMES else ""
+
+
+def samples_finding(noun: str, kind: str, source: Source, ids: Sequence[int], what: str, remedy: str) -> Finding:
+    """Finding on some samples, the first three of which are named. noun: of a sample, "recording"; what: they are."""
+    names = [source.name(id) for id in ids]
+    more = f" and {len(names) - FEW_NAMES:,} more" if len(names) > FEW_NAMES else ""
+    verb = f"{noun} is" if len(names) == 1 else f"{noun}s are"
+    return Finding(
+        kind=kind,
+        message=f"{len(names):,} {verb} {what}: {', '.join(names[:FEW_NAMES])}{more}",
+        remedy=remedy,
+        where=tuple(names),
+        count=len(names),
+    )

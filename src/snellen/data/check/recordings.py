@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from snellen.core.views import Finding
 from snellen.data.check.duplicates import MAX_BYTES_ON_OPENING, Duplicates, Pair, exact_file_duplicates
+from snellen.data.check.findings import samples_finding
 from snellen.data.check.near_recordings import Fingerprint, fingerprint, near_copies
 from snellen.data.decode.audio import AudioHeader
 from snellen.data.decode.audio_files import AudioFiles, attempt
@@ -25,7 +25,6 @@ OFFSET, MIN_OFFSET = 0.5, 0.01  # of the root mean square, and of full scale: a 
 MAX_FRAMES_ON_OPENING = 1 << 25  # samples of all recordings that are compared for near copies before training
 MAX_COMPARED = 20_000  # recordings; more are checked for equal files only
 LONG = 10  # times the median length, from which one recording sets the memory and time of all
-MAX_NAMES = 3
 
 
 class Levels(NamedTuple):
@@ -122,7 +121,8 @@ def recording_findings(source: object) -> list[Finding]:
     clipped = [id for id, level in enumerate(levels) if isinstance(level, Levels) and level.clipped > CLIPPED_FRACTION]
     if silent:
         findings.append(
-            _finding(
+            samples_finding(
+                "recording",
                 "silent",
                 source,
                 silent,
@@ -133,30 +133,23 @@ def recording_findings(source: object) -> list[Finding]:
     if clipped:
         fractions = [level.clipped for level in levels if isinstance(level, Levels)]
         what = f"clipped (up to {100 * max(fractions):.2g} % of the samples at full scale)"
-        findings.append(_finding("clipped", source, clipped, what, "Record them at a lower level, if you can."))
+        findings.append(
+            samples_finding("recording", "clipped", source, clipped, what, "Record them at a lower level, if you can.")
+        )
     shifted = [id for id, level in enumerate(levels) if isinstance(level, Levels) and _has_offset(level)]
     if shifted:
         largest = max(abs(level.mean) for level in levels if isinstance(level, Levels))
         what = f"shifted by a constant (up to {largest:.2g} of full scale, an offset of the recorder)"
-        findings.append(_finding("offset", source, shifted, what, "Subtract their mean, or high-pass them at 20 Hz."))
+        findings.append(
+            samples_finding(
+                "recording", "offset", source, shifted, what, "Subtract their mean, or high-pass them at 20 Hz."
+            )
+        )
     return findings
 
 
 def _has_offset(level: Levels) -> bool:
     return level.deviation >= SILENCE and abs(level.mean) > max(MIN_OFFSET, OFFSET * level.rms)
-
-
-def _finding(kind: str, source: AudioFiles, ids: Sequence[int], what: str, remedy: str) -> Finding:
-    names = [source.name(id) for id in ids]
-    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
-    verb = "recording is" if len(names) == 1 else "recordings are"
-    return Finding(
-        kind=kind,
-        message=f"{len(names):,} {verb} {what}: {', '.join(names[:MAX_NAMES])}{more}",
-        remedy=remedy,
-        where=tuple(names),
-        count=len(names),
-    )
 
 
 def _channel_findings(source: AudioFiles) -> list[Finding]:
@@ -186,4 +179,8 @@ def _length_findings(source: AudioFiles) -> list[Finding]:
         f"more than {LONG} times as long as the median ({median / rate:.3g} s): all are padded to "
         f"{source.length / rate:.3g} s"
     )
-    return [_finding("long", source, ids, what, "Cut them into parts, or remove them: memory and time grow with it.")]
+    return [
+        samples_finding(
+            "recording", "long", source, ids, what, "Cut them into parts, or remove them: memory and time grow with it."
+        )
+    ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from snellen.core.spec import Input
 from snellen.core.views import Finding
+from snellen.data.check.findings import samples_finding
 from snellen.data.flat_sequences import RaggedSource
 from snellen.data.source import ArraySource
 
 LONG = 10  # times the median length
 MIN_STEPS = 4  # of a sequence that is reported as constant
-MAX_NAMES = 3
 
 
 def sequence_findings(source: object, inputs: Mapping[str, Input]) -> list[Finding]:
@@ -33,11 +33,13 @@ def sequence_findings(source: object, inputs: Mapping[str, Input]) -> list[Findi
     if long:
         what = f"more than {LONG} times as long as the median ({median:g} steps), up to {int(lengths.max()):,} steps"
         remedy = "Cut them into parts, or remove them: memory and time grow with the longest."
-        findings.append(_finding("long", source, long, what, remedy))
+        findings.append(samples_finding("sequence", "long", source, long, what, remedy))
     constant = np.nonzero(still & (lengths >= MIN_STEPS))[0].tolist()
     if constant:
         remedy = "Check the sensor, and remove those without content."
-        findings.append(_finding("constant-sequence", source, constant, "constant: no feature changes", remedy))
+        findings.append(
+            samples_finding("sequence", "constant-sequence", source, constant, "constant: no feature changes", remedy)
+        )
     return findings
 
 
@@ -46,16 +48,3 @@ def _padded(values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     inside = ~torch.isnan(values[:, :, 0]) if values.is_floating_point() else torch.ones(values.shape[:2]).bool()
     same = ((values == values[:, :1]).all(2) | ~inside).all(1)
     return inside.sum(1).numpy(), same.numpy()
-
-
-def _finding(kind: str, source: ArraySource, ids: Sequence[int], what: str, remedy: str) -> Finding:
-    names = [source.name(id) for id in ids]
-    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
-    verb = "sequence is" if len(names) == 1 else "sequences are"
-    return Finding(
-        kind=kind,
-        message=f"{len(names):,} {verb} {what}: {', '.join(names[:MAX_NAMES])}{more}",
-        remedy=remedy,
-        where=tuple(names),
-        count=len(names),
-    )

@@ -27,7 +27,7 @@ from snellen.data.file_index import File, links_outside, walk
 from snellen.data.formats import Format, OpenOptions
 from snellen.data.formats.class_folder_checks import doubtful_class_findings
 from snellen.data.formats.file_names import is_image_name, is_sidecar, is_system_name
-from snellen.data.formats.folder_layout import FolderLayout, folder_layout
+from snellen.data.formats.folder_layout import FolderLayout, folder_layout, unseen_class_findings
 from snellen.data.formats.groups import group_ids, group_names
 from snellen.data.formats.name_pattern import NamePattern
 from snellen.data.source import Skipped
@@ -116,7 +116,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         findings=(
             *unused_files_findings([entry for entry in skipped if not _is_lost(entry)]),
             *_lost_findings([entry for entry in skipped if _is_lost(entry)]),
-            *_unseen(layout, given, labels),
+            *unseen_class_findings(layout, given, labels, "recording"),
             *(doubtful_class_findings(path, names, folders, len(files), "recordings") if folders else []),
         ),
         files={
@@ -233,23 +233,6 @@ def listed_splits(root: Path, paths: Sequence[str]) -> list[int]:
 def _recognised_as(counted: str, classes: int, class_source: str, layout: FolderLayout) -> str:
     given = f" in the given splits {', '.join(layout.splits)}" if layout.splits else ""
     return f"an audio folder: {counted}; {classes} classes{given}: {class_source}{layout.note}"
-
-
-def _unseen(layout: FolderLayout, given: np.ndarray, labels: Sequence[str]) -> list[Finding]:
-    """Finding on classes without training recordings."""
-    train = {label for split, label in zip(given.tolist(), labels, strict=True) if split == 0}
-    unseen = sorted(set(labels) - train)
-    if not layout.splits or not unseen:
-        return []
-    return [
-        Finding(
-            kind="empty-class",
-            message=f"{len(unseen)} classes have no training recording: {', '.join(unseen[:5])}",
-            remedy="Add training recordings of them, or remove them.",
-            where=tuple(unseen),
-            count=len(unseen),
-        )
-    ]
 
 
 def _is_lost(entry: Skipped) -> bool:

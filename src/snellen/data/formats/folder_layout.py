@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from snellen.core.errors import DataError
+from snellen.core.views import Finding
 from snellen.data.formats.file_names import split_and_rest, split_index
 from snellen.data.formats.match_by_name import IMAGE_FOLDERS
 
@@ -165,3 +168,20 @@ def _position_below(root: Path, parts: dict[str, tuple[str, ...]], literal: bool
                 f"Give every class its split folders, or put them above the classes; {AS_CLASSES}.",
             )
     return None
+
+
+def unseen_class_findings(layout: FolderLayout, given: np.ndarray, labels: Sequence[str], noun: str) -> list[Finding]:
+    """Finding on classes without training samples. given: (N,) split of each sample. noun: of a sample."""
+    train = {label for split, label in zip(given.tolist(), labels, strict=True) if split == 0}
+    unseen = sorted(set(labels) - train)
+    if not layout.splits or not unseen:
+        return []
+    return [
+        Finding(
+            kind="empty-class",
+            message=f"{len(unseen)} classes have no training {noun}: {', '.join(unseen[:5])}",
+            remedy=f"Add training {noun}s of them, or remove them.",
+            where=tuple(unseen),
+            count=len(unseen),
+        )
+    ]

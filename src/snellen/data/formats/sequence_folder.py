@@ -16,7 +16,6 @@ import torch
 
 from snellen.core.errors import DataError, UsageError
 from snellen.core.spec import Classes, Column, Input
-from snellen.core.views import Finding
 from snellen.data.check.findings import unused_files_findings
 from snellen.data.check.number_range import LARGEST
 from snellen.data.dataset import RawDataset
@@ -28,7 +27,7 @@ from snellen.data.formats.annotation_files import is_annotation_text
 from snellen.data.formats.array_layout import plural
 from snellen.data.formats.class_folder_checks import doubtful_class_findings
 from snellen.data.formats.file_names import is_image_name, is_sidecar
-from snellen.data.formats.folder_layout import FolderLayout, folder_layout
+from snellen.data.formats.folder_layout import folder_layout, unseen_class_findings
 from snellen.data.formats.groups import group_ids
 from snellen.data.formats.json_sequences import padded
 from snellen.data.formats.recording_arrays import NPY, read_npy
@@ -149,7 +148,7 @@ def open_raw(path: Path, options: OpenOptions) -> RawDataset:
         f"(to forecast their next steps: --task forecast){layout.note}",
         findings=(
             *unused_files_findings([*listing.skipped, *unused, *skipped]),
-            *_unseen(layout, given, [label for _, label in places]),
+            *unseen_class_findings(layout, given, [label for _, label in places], "sequence"),
             *doubtful_class_findings(path, names, sorted({label for _, label in places}), len(read), "sequences"),
         ),
         files={
@@ -231,23 +230,6 @@ def _read_npy(path: Path) -> SeriesText:
         )
     names = tuple(f"column {k + 1}" for k in range(values.shape[1]))
     return SeriesText(names=names, values=values, has_header=False)
-
-
-def _unseen(layout: FolderLayout, given: np.ndarray, labels: Sequence[str]) -> list[Finding]:
-    """Finding on classes without training sequences."""
-    train = {label for split, label in zip(given.tolist(), labels, strict=True) if split == 0}
-    unseen = sorted(set(labels) - train)
-    if not layout.splits or not unseen:
-        return []
-    return [
-        Finding(
-            kind="empty-class",
-            message=f"{len(unseen)} classes have no training sequence: {', '.join(unseen[:5])}",
-            remedy="Add training sequences of them, or remove them.",
-            where=tuple(unseen),
-            count=len(unseen),
-        )
-    ]
 
 
 FORMAT = Format("sequences", recognises, open_raw, any_depth=True)
